@@ -1,0 +1,203 @@
+"""Every error the engine raises on purpose.
+
+EngineError
+├── DefinitionError             a stage or workflow is wrong; fix the code
+├── SettingsError               the environment is wrong; fix the configuration
+├── InvalidInput                the caller's data is wrong; nothing was written
+│   ├── UnknownWorkflow
+│   ├── UnknownStage
+│   └── InvalidBlobKey
+├── NotFound                    no such record
+├── BlobNotFound
+├── RefusedError                a valid request that the present state does not allow
+│   ├── InvalidTransition
+│   ├── RerunRefused
+│   ├── StaleVersionError
+│   ├── IdempotencyConflictError
+│   └── IdempotencyInProgressError
+├── StageError                  raised in or around a stage body; recorded on the stage
+│   ├── MissingStageOutput
+│   ├── InvalidStageData        input, config or output fails its schema: never retried
+│   ├── StageTimeout
+│   ├── StageCancelled
+│   └── LeaseExpired
+└── StoreError                  the database or the blob store
+    ├── StoreUnavailable        try again later
+    └── StoreBehind             migrations are missing
+"""
+
+from collections.abc import Sequence
+
+
+class EngineError(Exception):
+    """Base of every error raised on purpose. `code` is stable and safe to match on."""
+
+    code = "ENGINE_ERROR"
+
+
+class DefinitionError(EngineError):
+    """A stage, workflow or plugin definition is wrong. Raised when it is defined, never while it runs."""
+
+    code = "DEFINITION_ERROR"
+
+
+class SettingsError(EngineError):
+    """An environment variable is missing, unknown or has a value that cannot be used."""
+
+    code = "SETTINGS_ERROR"
+
+
+class InvalidInput(EngineError):
+    """The caller's data was refused before anything was written. `problems` lists every fault found."""
+
+    code = "INVALID_INPUT"
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join([message, *(f"  - {problem}" for problem in self.problems)]))
+
+
+class UnknownWorkflow(InvalidInput):
+    """No workflow of that id is registered."""
+
+    code = "WORKFLOW_NOT_FOUND"
+
+
+class UnknownStage(InvalidInput):
+    """The workflow has no stage of that id."""
+
+    code = "STAGE_NOT_FOUND"
+
+
+class InvalidBlobKey(InvalidInput):
+    """A blob key that is absolute, climbs out of its prefix or has empty segments."""
+
+    code = "INVALID_BLOB_KEY"
+
+
+class NotFound(EngineError):
+    """No record of that kind and id."""
+
+    code = "NOT_FOUND"
+
+    def __init__(self, kind: str, record_id: str) -> None:
+        self.kind, self.record_id = kind, record_id
+        super().__init__(f"no {kind} {record_id!r}")
+
+
+class BlobNotFound(EngineError):
+    """The blob store holds nothing under that key."""
+
+    code = "BLOB_NOT_FOUND"
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(f"no blob {key!r}")
+
+
+class RefusedError(EngineError):
+    """A well-formed request that the present state does not allow."""
+
+    code = "REFUSED"
+
+
+class InvalidTransition(RefusedError):
+    """A status change that the transition tables do not list."""
+
+    code = "INVALID_TRANSITION"
+
+
+class RerunRefused(RefusedError):
+    """The run is not finished, or a stage before the target has no output to start from."""
+
+    code = "RERUN_REFUSED"
+
+
+class StaleVersionError(RefusedError):
+    """Somebody else changed the record since it was read."""
+
+    code = "STALE_VERSION"
+
+    def __init__(self, kind: str, record_id: str, expected: int, actual: int) -> None:
+        self.expected, self.actual = expected, actual
+        super().__init__(f"{kind} {record_id!r} is at version {actual}, expected {expected}")
+
+
+class IdempotencyConflictError(RefusedError):
+    """The idempotency key was used before with other content."""
+
+    code = "IDEMPOTENCY_CONFLICT"
+
+    def __init__(self, key: str, command_type: str) -> None:
+        super().__init__(
+            f"idempotency key {key!r} was already used for a {command_type} with other content; "
+            "send the first content again or choose a new key"
+        )
+
+
+class IdempotencyInProgressError(RefusedError):
+    """Another call with the same idempotency key has not ended yet."""
+
+    code = "IDEMPOTENCY_IN_PROGRESS"
+
+    def __init__(self, key: str, command_type: str) -> None:
+        super().__init__(f"a {command_type} with idempotency key {key!r} is still in progress; try again shortly")
+
+
+class StageError(EngineError):
+    """Something went wrong in or around a stage body."""
+
+    code = "STAGE_ERROR"
+
+
+class MissingStageOutput(StageError):
+    """`ctx.require` named a stage that has no output in this run."""
+
+    code = "MISSING_STAGE_OUTPUT"
+
+    def __init__(self, stage_id: str, available: Sequence[str]) -> None:
+        self.stage_id, self.available = stage_id, tuple(available)
+        known = ", ".join(self.available) or "none"
+        super().__init__(f"stage {stage_id!r} has no output here; available: {known}")
+
+
+class InvalidStageData(StageError):
+    """A stage's input, config or output does not fit its schema. Trying again cannot help."""
+
+    code = "INVALID_STAGE_DATA"
+
+
+class StageTimeout(StageError):
+    """The body ran past its timeout, or a suspended stage past its max wait."""
+
+    code = "STAGE_TIMEOUT"
+
+
+class StageCancelled(StageError):
+    """Raised by `ctx.raise_if_cancelled()` once the run has been cancelled."""
+
+    code = "STAGE_CANCELLED"
+
+
+class LeaseExpired(StageError):
+    """A worker stopped responding while it ran the stage."""
+
+    code = "LEASE_EXPIRED"
+
+
+class StoreError(EngineError):
+    """The database or the blob store could not do what was asked."""
+
+    code = "STORE_ERROR"
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached, or kept failing until the time allowed was used up."""
+
+    code = "STORE_UNAVAILABLE"
+
+
+class StoreBehind(StoreError):
+    """The database schema is older or newer than this code."""
+
+    code = "STORE_BEHIND"

@@ -1,0 +1,146 @@
+"""What happened, in the past tense. These types and field names are wire and database format."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+
+from engine.domain.stored_value import Json
+
+
+class Event(BaseModel):
+    """Common part of all events. `sequence` orders the events of one run, gapless from 1; 0 before it is stored."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str
+    timestamp: AwareDatetime
+    workflow_run_id: str
+    workflow_id: str
+    sequence: int = 0
+    id: str = ""
+
+    def payload(self) -> dict[str, Any]:
+        """The one wire form: JSON types only, without what the outbox row holds itself."""
+        return self.model_dump(mode="json", exclude={"sequence", "id"})
+
+
+class RunEvent(Event):
+    pass
+
+
+class WorkflowCreated(RunEvent):
+    type: Literal["workflow:created"] = "workflow:created"
+
+
+class WorkflowStarted(RunEvent):
+    type: Literal["workflow:started"] = "workflow:started"
+    from_stage_id: str | None = None
+
+
+class WorkflowCompleted(RunEvent):
+    """The store fills in duration, totals and output from the run as it commits."""
+
+    type: Literal["workflow:completed"] = "workflow:completed"
+    duration_ms: int | None = None
+    total_cost: float = 0.0
+    total_tokens: int = 0
+    output: Json = None
+
+
+class WorkflowFailed(RunEvent):
+    """The store fills in error and error_code from the run as it commits."""
+
+    type: Literal["workflow:failed"] = "workflow:failed"
+    error: str = ""
+    error_code: str = ""
+
+
+class WorkflowCancelled(RunEvent):
+    type: Literal["workflow:cancelled"] = "workflow:cancelled"
+    reason: str | None = None
+
+
+class WorkflowSuspended(RunEvent):
+    type: Literal["workflow:suspended"] = "workflow:suspended"
+    stage_id: str
+
+
+class StageEvent(Event):
+    stage_id: str
+    stage_name: str
+    stage_number: int
+    attempt: int = 0
+
+
+class StageStarted(StageEvent):
+    type: Literal["stage:started"] = "stage:started"
+    delivery: int = 1
+
+
+class StageCompleted(StageEvent):
+    type: Literal["stage:completed"] = "stage:completed"
+    duration_ms: int
+    total_cost: float = 0.0
+    total_tokens: int = 0
+
+
+class StageSuspended(StageEvent):
+    type: Literal["stage:suspended"] = "stage:suspended"
+    next_poll_at: AwareDatetime
+
+
+class StageFailed(StageEvent):
+    type: Literal["stage:failed"] = "stage:failed"
+    error: str
+    error_code: str
+    will_retry: bool
+
+
+class StageProgress(StageEvent):
+    type: Literal["stage:progress"] = "stage:progress"
+    progress: float
+    message: str | None = None
+    details: Json = None
+
+
+class AnnotationCreated(Event):
+    type: Literal["annotation:created"] = "annotation:created"
+    annotation_id: str
+    key: str
+    value: Json
+    scope: str
+    scope_id: str
+    attempt: int
+    actor_kind: str | None = None
+    actor_id: str | None = None
+
+
+type AnyEvent = Annotated[
+    WorkflowCreated
+    | WorkflowStarted
+    | WorkflowCompleted
+    | WorkflowFailed
+    | WorkflowCancelled
+    | WorkflowSuspended
+    | StageStarted
+    | StageCompleted
+    | StageSuspended
+    | StageFailed
+    | StageProgress
+    | AnnotationCreated,
+    Field(discriminator="type"),
+]
+
+_ADAPTER: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
+
+
+def parse_event(payload: dict[str, Any], *, sequence: int, event_id: str) -> Event:
+    """The event a stored payload stands for."""
+    return _ADAPTER.validate_python({**payload, "sequence": sequence, "id": event_id})
+
+
+EVENT_TYPES = frozenset(
+    cls.model_fields["type"].default
+    for base in (RunEvent, StageEvent)
+    for cls in base.__subclasses__()
+) | {"annotation:created"}
