@@ -1,0 +1,245 @@
+"""The unit of work: one family of rows per Protocol.
+
+Rules all families keep: unknown ids raise `NotFound` from `get` and `update`; `update` raises `version` where there is
+one, touches only the columns given and sets `updated_at`; lists are in the order their docstring names.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from engine.domain.events import Event
+from engine.domain.lifecycle import Status
+from engine.domain.records import (
+    AnnotationRecord,
+    ArtifactRecord,
+    JobRecord,
+    KeyRecord,
+    LogRecord,
+    OutboxRecord,
+    RunRecord,
+    StageRecord,
+)
+from engine.domain.stored_value import StoredValue
+from engine.ports.write_set import Patch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFilter:
+    """All conditions must hold. `before` is a run id: only older runs (cursor paging, newest first)."""
+
+    statuses: frozenset[Status] = frozenset()
+    workflow_id: str | None = None
+    tenant: str | None = None
+    created_since: datetime | None = None
+    created_until: datetime | None = None
+    id_prefix: str | None = None
+    before: str | None = None
+
+
+class Runs(Protocol):
+    def get(self, run_id: str) -> RunRecord: ...
+
+    def find(self, run_id: str) -> RunRecord | None: ...
+
+    def lock(self, run_id: str) -> RunRecord | None:
+        """The run, held until the transaction ends. The first statement of every transaction that changes a run."""
+
+    def insert(self, run: RunRecord) -> None: ...
+
+    def update(self, run_id: str, patch: Patch, *, expected_version: int | None = None) -> RunRecord:
+        """Raises `StaleVersionError` when `expected_version` is given and is not the run's."""
+
+    def pending(self, limit: int) -> Sequence[RunRecord]:
+        """PENDING runs, highest priority first, then oldest. Not locked."""
+
+    def quiet(self, before: datetime, limit: int) -> Sequence[RunRecord]:
+        """RUNNING runs last updated before that time, longest first. Not locked."""
+
+    def search(self, where: RunFilter, limit: int) -> Sequence[RunRecord]:
+        """Newest first."""
+
+    def ended(self, before: datetime, limit: int) -> Sequence[RunRecord]:
+        """Terminal runs completed before that time, oldest first."""
+
+    def delete(self, run_ids: Iterable[str]) -> None:
+        """Runs and every row that belongs to them, in all families."""
+
+
+class Stages(Protocol):
+    def get(self, record_id: str) -> StageRecord: ...
+
+    def of_run(self, run_id: str) -> Sequence[StageRecord]:
+        """Ordered by (execution_group, stage_number)."""
+
+    def outputs(self, run_id: str) -> Mapping[str, StoredValue]:
+        """Stored outputs of the run's COMPLETED stages, by stage id."""
+
+    def insert_missing(self, stages: Iterable[StageRecord]) -> frozenset[str]:
+        """Inserts those whose (run, stage_id) is new and never touches existing ones. Gives the ids inserted."""
+
+    def update(self, record_id: str, patch: Patch, *, expected_version: int | None = None) -> StageRecord: ...
+
+    def delete(self, record_ids: Iterable[str]) -> None:
+        """Annotations of a deleted record stay, with `stage_record_id` cleared."""
+
+    def due(self, now: datetime, limit: int) -> Sequence[StageRecord]:
+        """SUSPENDED stages with `next_poll_at` ≤ now that no live poll claim holds, earliest first. Not locked."""
+
+    def claim_poll(self, record_id: str, *, token: str, now: datetime, until: datetime) -> StageRecord | None:
+        """Takes the poll claim of a SUSPENDED stage, due or not, unless a live one is held. None when it is not to be had."""
+
+
+class LeaseState(StrEnum):
+    HELD = "HELD"
+    LOST = "LOST"
+    CANCELLED = "CANCELLED"  # the run is no longer RUNNING, or is failing
+
+
+class Jobs(Protocol):
+    def get(self, job_id: str) -> JobRecord: ...
+
+    def find(self, job_id: str) -> JobRecord | None: ...
+
+    def of_run(self, run_id: str) -> Sequence[JobRecord]:
+        """Oldest first."""
+
+    def insert(self, jobs: Iterable[JobRecord]) -> None: ...
+
+    def update(self, job_id: str, patch: Patch) -> JobRecord: ...
+
+    def renew(self, job_id: str, token: str, seconds: float) -> LeaseState:
+        """Extends the lease by `seconds` from the store's now, when still held and the run still wants it."""
+
+    def expired(self, limit: int, *, older_than: float = 0.0) -> Sequence[JobRecord]:
+        """RUNNING jobs whose lease ran out at least `older_than` seconds ago, oldest first. Not locked."""
+
+    def held_by(self, worker_ids: Iterable[str]) -> Sequence[JobRecord]:
+        """RUNNING jobs of these workers."""
+
+    def due(self, pools: Iterable[str], limit: int) -> Sequence[JobRecord]:
+        """PENDING jobs due now on the store's clock, most urgent first. Not locked."""
+
+    def waiting(self, limit: int) -> Sequence[JobRecord]:
+        """Jobs not terminal, for a person to look at: oldest first."""
+
+
+class Logs(Protocol):
+    def append(self, logs: Iterable[LogRecord]) -> None: ...
+
+    def of_run(
+        self, run_id: str, *, after: str | None = None, stage_id: str | None = None, limit: int = 1000
+    ) -> Sequence[LogRecord]:
+        """In order of writing; `after` is the last id already seen."""
+
+
+class Artifacts(Protocol):
+    def add(self, artifacts: Iterable[ArtifactRecord]) -> None: ...
+
+    def of_run(self, run_id: str) -> Sequence[ArtifactRecord]:
+        """By stage, then name. Those of stage records that are gone are not listed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotationFilter:
+    """All conditions must hold; `since` is inclusive, `until` exclusive."""
+
+    key: str | None = None
+    key_prefix: str | None = None
+    scope: str | None = None
+    scope_id: str | None = None
+    actor_id: str | None = None
+    actor_kind: str | None = None
+    attempt: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: int = 1000
+
+
+class Annotations(Protocol):
+    def add(self, annotations: Iterable[AnnotationRecord]) -> frozenset[str]:
+        """Skips duplicates by (run, key, idempotency_key); a null idempotency key is never one. Gives the ids inserted."""
+
+    def of_run(self, run_id: str, where: AnnotationFilter) -> Sequence[AnnotationRecord]:
+        """Ordered by created_at, then insertion."""
+
+
+class Outbox(Protocol):
+    """Events in order, run by run.
+
+    An event is open until it is published or dead. Whoever claims a run's first open event holds the run: nobody gets a
+    later one while an earlier is open. Claims are measured on the store's clock.
+    """
+
+    def append(self, run_id: str, first_sequence: int, events: Sequence[Event], causation_id: str | None) -> None:
+        """Sequences count up from `first_sequence`; the caller took them from the locked run."""
+
+    def ready(self, limit: int) -> Sequence[str]:
+        """Runs whose first open event is due and unclaimed, oldest event first. Not locked."""
+
+    def claim(self, run_id: str, *, token: str, seconds: float, limit: int) -> Sequence[OutboxRecord]:
+        """The run's open events in order, claimed; empty when its first open event is claimed or not due."""
+
+    def published(self, event_ids: Sequence[str], *, token: str, at: datetime) -> int:
+        """Marks those still claimed under the token. Gives how many."""
+
+    def put_back(self, run_id: str, *, token: str, patch: Patch | None = None, event_id: str | None = None) -> None:
+        """Ends the claim on the run's events; the one named `event_id` gets `patch` (retry_count, dlq_at, …)."""
+
+    def of_run(self, run_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[OutboxRecord]:
+        """All events of the run, published or not, by sequence."""
+
+    def dead(self, limit: int, event_type: str | None = None) -> Sequence[OutboxRecord]:
+        """Events in the dead-letter queue, oldest first."""
+
+    def revive(self, event_ids: Iterable[str]) -> int:
+        """Takes events out of the dead-letter queue, with a retry count of 0. Gives how many."""
+
+    def backlog(self) -> tuple[int, datetime | None]:
+        """How many events are open, and when the oldest occurred."""
+
+    def delivered(self, event_id: str) -> frozenset[str]:
+        """Plugins and sinks that are known to have handled the event."""
+
+    def mark_delivered(self, event_id: str, names: Iterable[str]) -> None:
+        """Remembers them. Names already known are skipped."""
+
+
+class Keys(Protocol):
+    def find(self, tenant: str, command_type: str, key: str) -> KeyRecord | None: ...
+
+    def insert(self, record: KeyRecord) -> bool:
+        """False when the key exists. Waits for a concurrent insert of the same key, at most 5 s, then raises
+        `IdempotencyInProgressError`."""
+
+    def replace(self, record: KeyRecord) -> None:
+        """Overwrites the record of the same (tenant, command_type, key)."""
+
+    def delete(self, record: KeyRecord) -> None: ...
+
+    def prune(self, before: datetime, limit: int) -> int:
+        """Removes keys acquired before that time. Gives how many."""
+
+
+class Tx(Protocol):
+    """One transaction over all families, and the store's clock."""
+
+    @property
+    def runs(self) -> Runs: ...
+    @property
+    def stages(self) -> Stages: ...
+    @property
+    def jobs(self) -> Jobs: ...
+    @property
+    def logs(self) -> Logs: ...
+    @property
+    def artifacts(self) -> Artifacts: ...
+    @property
+    def annotations(self) -> Annotations: ...
+    @property
+    def outbox(self) -> Outbox: ...
+    @property
+    def keys(self) -> Keys: ...
+    def now(self) -> datetime: ...
