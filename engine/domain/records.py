@@ -48,7 +48,10 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRecord:
-    """One stage of one run. `attempt` is the rerun generation, 0 first. Replaced, not reused, by a rerun."""
+    """One stage of one run. `attempt` is the rerun generation, 0 first. Replaced, not reused, by a rerun.
+
+    `input_data` is set only when a rerun gave the stage another input than its predecessors' output.
+    """
 
     id: str
     workflow_run_id: str
@@ -65,6 +68,7 @@ class StageRecord:
     started_at: datetime | None = None
     completed_at: datetime | None = None
     duration_ms: int | None = None
+    input_data: StoredValue | None = None
     output_data: StoredValue | None = None
     suspended_state: Mapping[str, Json] | None = None
     next_poll_at: datetime | None = None

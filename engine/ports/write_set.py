@@ -9,8 +9,9 @@ The kernel's pure steps build a `WriteSet` from what was read; a store applies i
 5. `removes` are deleted; their jobs are CANCELLED and their annotations lose the link.
 6. `closes` decides what becomes of the open stages. STAGE: one less is open. GROUP: this stage failed for good: the
    run's failure is set unless it has one, PENDING and SUSPENDED siblings and waiting retries are CANCELLED, RUNNING
-   jobs stay open. RUN: every stage and job that is not terminal is CANCELLED.
-7. When no stage of the group is open any more (`closes` STAGE or GROUP): a run with a failure becomes FAILED and
+   jobs stay open. DONE: nothing of the group is open, whatever was counted (the caller looked, and guards by version).
+   RUN: every stage and job that is not terminal is CANCELLED.
+7. When no stage of the group is open any more (`closes` STAGE, GROUP or DONE): a run with a failure becomes FAILED and
    emits `failed_event`; otherwise `then` is applied: the next group opens, or the run completes.
 8. Events get the run's next sequences in the order: annotations', `events`, then those of step 7.
 
@@ -95,6 +96,7 @@ class Closes(StrEnum):
     NOTHING = "NOTHING"
     STAGE = "STAGE"
     GROUP = "GROUP"
+    DONE = "DONE"
     RUN = "RUN"
 
 
