@@ -10,7 +10,7 @@ BROAD_EXCEPTS = 12
 
 SUPPRESSION = re.compile(r"#\s*(noqa|type:\s*ignore|pyright:|pragma:|fmt:\s*(off|skip))", re.IGNORECASE)
 EXPLAINED = re.compile(
-    r"#\s*(noqa: [A-Z]+\d+(, ?[A-Z]+\d+)* — |type: ignore\[[a-z, -]+\]\s+# |fmt: (off|skip)\s+# )\S.{8,}"
+    r"#\s*(noqa: [A-Z]+\d+(, ?[A-Z]+\d+)* [—-] |type: ignore\[[a-z, -]+\]\s+# |fmt: (off|skip)\s+# )\S.{8,}"
 )
 
 # Written so that this file does not match itself.
