@@ -39,7 +39,7 @@ mutants: .venv
 
 .venv: .venv/.installed
 
-.venv/.installed: requirements/dev.txt pyproject.toml .python-version $(UV)
+.venv/.installed: requirements/dev.txt pyproject.toml .python-version | $(UV)
 	$(UV) venv --quiet --allow-existing .venv
 	$(UV) pip sync --quiet --python .venv --require-hashes requirements/dev.txt
 	$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
