@@ -11,7 +11,7 @@ from engine.ports.write_set import JobChange, StageChange, Verdict, WriteSet
 
 S = Status
 
-# Where a job may be found whose holder already made this very change: whoever else takes a job from its holder
+# Where a job is found whose holder already made this very change: whoever else takes a job from its holder
 # takes the token too.
 LEFT_BY_HOLDER: Mapping[Status, frozenset[Status]] = {
     S.COMPLETED: frozenset({S.COMPLETED}),
