@@ -1,7 +1,8 @@
 """The unit of work: one family of rows per Protocol.
 
 Rules all families keep: unknown ids raise `NotFound` from `get` and `update`; `update` raises `version` where there is
-one, touches only the columns given and sets `updated_at`; lists are in the order their docstring names.
+one, touches only the columns given and sets `updated_at` (to the store's now, unless given); lists are in the order
+their docstring names.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -173,7 +174,9 @@ class Outbox(Protocol):
     later one while an earlier is open. Claims are measured on the store's clock.
     """
 
-    def append(self, run_id: str, first_sequence: int, events: Sequence[Event], causation_id: str | None) -> None:
+    def append(
+        self, run_id: str, first_sequence: int, events: Sequence[Event], causation_id: str | None
+    ) -> None:
         """Sequences count up from `first_sequence`; the caller took them from the locked run."""
 
     def ready(self, limit: int) -> Sequence[str]:
@@ -185,7 +188,9 @@ class Outbox(Protocol):
     def published(self, event_ids: Sequence[str], *, token: str, at: datetime) -> int:
         """Marks those still claimed under the token. Gives how many."""
 
-    def put_back(self, run_id: str, *, token: str, patch: Patch | None = None, event_id: str | None = None) -> None:
+    def put_back(
+        self, run_id: str, *, token: str, patch: Patch | None = None, event_id: str | None = None
+    ) -> None:
         """Ends the claim on the run's events; the one named `event_id` gets `patch` (retry_count, dlq_at, …)."""
 
     def of_run(self, run_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[OutboxRecord]:
