@@ -76,7 +76,7 @@ def _job(tx: Tx, ws: WriteSet, change: JobChange) -> JobRecord | None:
 
 
 def lease_ran_out(tx: Tx, job: JobRecord) -> bool:
-    return job.lease_until is not None and job.lease_until < tx.now()
+    return job.lease_until is not None and job.lease_until <= tx.now()
 
 
 def _stage(tx: Tx, ws: WriteSet, change: StageChange) -> StageRecord | None:

@@ -2,7 +2,8 @@
 
 Rules all families keep: unknown ids raise `NotFound` from `get` and `update`; `update` raises `version` where there is
 one, touches only the columns given and sets `updated_at` (to the store's now, unless given); lists are in the order
-their docstring names.
+their docstring names. Something held until a time (a lease, a claim) has run out at that time. Inserting a row twice,
+or one whose run does not exist, raises `StoreError`; a value that is not JSON, or U+0000 in any text, `InvalidInput`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -128,7 +129,8 @@ class Jobs(Protocol):
 
 
 class Logs(Protocol):
-    def append(self, logs: Iterable[LogRecord]) -> None: ...
+    def append(self, logs: Iterable[LogRecord]) -> None:
+        """Skips ids already there: a heartbeat whose answer was lost comes twice."""
 
     def of_run(
         self, run_id: str, *, after: str | None = None, stage_id: str | None = None, limit: int = 1000
