@@ -1,0 +1,90 @@
+"""Well-known annotation keys, and how to declare your own.
+
+Keys are dotted and lowercase; a plural name holds a list.
+"""
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
+
+from engine.domain.errors import DefinitionError
+from engine.domain.stored_value import Json
+
+_KEY = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)+")
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who says something: `kind` is "user", "agent", "system" …"""
+
+    kind: str
+    id: str
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TypedKey[T]:
+    """An annotation key that accepts values of one type."""
+
+    key: str
+    value_type: Any = field(repr=False)
+    _adapter: TypeAdapter[T] = field(repr=False, compare=False)
+
+    def to_json(self, value: T) -> Json:
+        """The JSON form of the value. `TypeError` when it is of another type."""
+        try:
+            return self._adapter.dump_python(self._adapter.validate_python(value, strict=True), mode="json")
+        except ValidationError as error:
+            reason = error.errors(include_url=False)[0]["msg"]
+            raise TypeError(f"annotation {self.key!r} does not take {value!r}: {reason}") from error
+
+    def __str__(self) -> str:
+        return self.key
+
+
+def typed_key[T](key: str, value_type: type[T]) -> TypedKey[T]:
+    """Declare an annotation key and the type of its values. `DefinitionError` for a malformed key."""
+    if not _KEY.fullmatch(key):
+        raise DefinitionError(
+            f"annotation key {key!r} is not allowed: use lowercase letters, digits and _, "
+            "in words joined by dots, such as 'acme.compliance.signoff'"
+        )
+    return TypedKey(key, value_type, TypeAdapter(value_type))
+
+
+class Trigger:
+    """What started a run."""
+
+    source = typed_key("trigger.source", str)
+    parent_run_id = typed_key("trigger.parent_run_id", str)
+    reason = typed_key("trigger.reason", str)
+    actor_kind = typed_key("trigger.actor.kind", str)
+    actor_id = typed_key("trigger.actor.id", str)
+
+
+class Decision:
+    """What was decided, and why."""
+
+    outcome = typed_key("decision.outcome", str)
+    rationale = typed_key("decision.rationale", str)
+    confidence = typed_key("decision.confidence", float)
+    alternatives = typed_key("decision.alternatives", list[Any])
+    used_fallback = typed_key("decision.used_fallback", bool)
+
+
+class Approval:
+    """Who approved it, when, under which rules."""
+
+    approvers = typed_key("approval.approvers", list[str])
+    timestamp: TypedKey[datetime] = TypedKey("approval.timestamp", AwareDatetime, TypeAdapter(AwareDatetime))
+    policy_version = typed_key("approval.policy.version", str)
+
+
+class Revision:
+    """What this run replaces."""
+
+    previous_run_id = typed_key("revision.previous_run_id", str)
+    reason = typed_key("revision.reason", str)

@@ -1,0 +1,128 @@
+"""Whether one type's stored form can ever fit another type. Says no only when it is sure."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
+from uuid import UUID
+
+from pydantic import BaseModel, RootModel
+from pydantic.fields import FieldInfo
+
+from engine.definition.schemas import accepted_keys
+
+type Shape = Any
+"""A type, or a mapping of keys to types: the object a parallel group gives."""
+
+TEXT, NUMBER, INTEGER, BOOLEAN, NULL, ARRAY, OBJECT = (
+    "text",
+    "number",
+    "integer",
+    "boolean",
+    "null",
+    "array",
+    "object",
+)
+
+GIVES: Mapping[type, Set[str]] = {
+    str: {TEXT},
+    int: {INTEGER},
+    float: {NUMBER},
+    bool: {BOOLEAN},
+    NoneType: {NULL},
+    bytes: {TEXT},
+    datetime: {TEXT},
+    date: {TEXT},
+    time: {TEXT},
+    timedelta: {TEXT},
+    UUID: {TEXT},
+    Decimal: {TEXT},
+    list: {ARRAY},
+    tuple: {ARRAY},
+    set: {ARRAY},
+    frozenset: {ARRAY},
+    dict: {OBJECT},
+}
+TAKES: Mapping[type, Set[str]] = {
+    **GIVES,
+    int: {INTEGER, NUMBER},
+    float: {INTEGER, NUMBER},
+    bool: {BOOLEAN, INTEGER},
+    datetime: {TEXT, INTEGER, NUMBER},
+    date: {TEXT, INTEGER, NUMBER},
+    time: {TEXT, INTEGER, NUMBER},
+    timedelta: {TEXT, INTEGER, NUMBER},
+    Decimal: {TEXT, INTEGER, NUMBER},
+}
+
+
+def mismatches(given: Shape, wanted: Shape, path: str = "") -> Iterator[str]:
+    """Why a value of the first type can never be taken as the second; nothing when it might."""
+    gives, takes = _kinds(given, GIVES), _kinds(wanted, TAKES)
+    if given is wanted or gives is None or takes is None:
+        return
+    if not gives & takes:
+        yield f"{path or 'the value'} is {_listed(gives)} but {_listed(takes)} is needed"
+        return
+    available, required = _keys(given), _fields(wanted)
+    if available is not None and required is not None:
+        yield from _object_mismatches(available, required, path)
+
+
+def _object_mismatches(
+    available: Mapping[str, Shape], required: Iterable[tuple[str, FieldInfo]], path: str
+) -> Iterator[str]:
+    for name, field in required:
+        key = next((each for each in accepted_keys(name, field) if each in available), None)
+        where = f"{path}.{name}".lstrip(".")
+        if key is not None:
+            if not field.metadata:
+                yield from mismatches(available[key], field.annotation, where)
+        elif field.is_required():
+            yield f"{where} is missing"
+
+
+def _kinds(shape: Shape, table: Mapping[type, Set[str]]) -> Set[str] | None:
+    """The JSON kinds of a type; None when unknown."""
+    if isinstance(shape, Mapping):
+        return {OBJECT}
+    origin: Any = get_origin(shape)
+    if origin in (Union, UnionType):
+        members = [_kinds(each, table) for each in get_args(shape)]
+        return None if None in members else frozenset().union(*(each for each in members if each is not None))
+    if _is_plain_model(shape):
+        return {OBJECT}
+    return table.get(origin or shape) if _is_hashable(shape) else None
+
+
+def _is_plain_model(shape: Shape) -> bool:
+    """A model whose fields alone decide what it gives and takes."""
+    if not isinstance(shape, type) or not issubclass(shape, BaseModel) or issubclass(shape, RootModel):
+        return False
+    hooks = shape.__pydantic_decorators__
+    rewriting = [each for each in hooks.model_validators.values() if each.info.mode != "after"]
+    return not (rewriting or hooks.model_serializers or hooks.field_serializers or hooks.field_validators)
+
+
+def _keys(shape: Shape) -> Mapping[str, Shape] | None:
+    """What a stored value is sure to be limited to: its keys; None when it may have others."""
+    if isinstance(shape, Mapping):
+        return shape
+    if not _is_plain_model(shape) or shape.model_config.get("extra") == "allow":
+        return None
+    by_alias = shape.model_config.get("serialize_by_alias")
+    fields = shape.model_fields.items()
+    return {(each.serialization_alias if by_alias else None) or name: each.annotation for name, each in fields}
+
+
+def _fields(shape: Shape) -> Sequence[tuple[str, FieldInfo]] | None:
+    return tuple(shape.model_fields.items()) if _is_plain_model(shape) else None
+
+
+def _listed(kinds: Set[str]) -> str:
+    return " or ".join(sorted(kinds))
+
+
+def _is_hashable(shape: Shape) -> bool:
+    return getattr(type(shape), "__hash__", None) is not None

@@ -1,0 +1,62 @@
+"""When a failed stage is tried again, and how long it waits."""
+
+from dataclasses import dataclass
+
+from engine.definition.durations import Duration, seconds
+from engine.domain.errors import DefinitionError, InvalidStageData, MissingStageOutput, StageCancelled
+
+NEVER_RETRIED = (InvalidStageData, MissingStageOutput, StageCancelled)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often a stage is tried and how the waits grow: `initial`, times `factor` each time, up to `max`.
+
+    `jitter` is the share of a wait that is added at random, 0 to 1. An error is retried when it is a
+    `retry_on` and not a `give_up_on`; misfitting data and cancellation are never retried.
+    """
+
+    max_attempts: int = 3
+    initial: Duration = 2.0
+    factor: float = 2.0
+    max: Duration = 300.0
+    jitter: float = 0.1
+    retry_on: tuple[type[BaseException], ...] = (Exception,)
+    give_up_on: tuple[type[BaseException], ...] = ()
+
+    def __post_init__(self) -> None:
+        problem = self._problem()
+        if problem:
+            raise DefinitionError(f"RetryPolicy: {problem}")
+
+    def delay(self, attempt: int, random: float) -> float:
+        """Seconds to wait after the given failed attempt (1 first). `random` is drawn from 0 to 1."""
+        longest = seconds(self.max, "max")
+        wait = min(seconds(self.initial, "initial") * self.factor ** min(attempt - 1, 64), longest)
+        return min(wait * (1 + self.jitter * random), longest)
+
+    def allows(self, error: BaseException) -> bool:
+        """Whether this error is worth another attempt."""
+        return isinstance(error, self.retry_on) and not isinstance(error, (*self.give_up_on, *NEVER_RETRIED))
+
+    def _problem(self) -> str | None:
+        try:
+            shortest, longest = seconds(self.initial, "initial"), seconds(self.max, "max")
+        except ValueError as error:
+            return str(error)
+        checks = {
+            f"max_attempts must be a whole number, 1 or more, not {self.max_attempts!r}": type(self.max_attempts) is int
+            and self.max_attempts >= 1,
+            f"factor must be 1 or more, not {self.factor!r}": self.factor >= 1,
+            f"max ({longest:g} s) is shorter than initial ({shortest:g} s)": longest >= shortest,
+            f"jitter must be between 0 and 1, not {self.jitter!r}": 0 <= self.jitter <= 1,
+            "retry_on and give_up_on must be tuples of exception classes": _are_exceptions(self.retry_on)
+            and _are_exceptions(self.give_up_on),
+        }
+        return next((problem for problem, holds in checks.items() if not holds), None)
+
+
+def _are_exceptions(classes: object) -> bool:
+    return isinstance(classes, tuple) and all(
+        isinstance(each, type) and issubclass(each, BaseException) for each in classes
+    )

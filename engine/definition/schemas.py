@@ -1,0 +1,122 @@
+"""The types a stage declares: checking data against them, and keeping it as JSON."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from reprlib import Repr
+from typing import Any
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticSerializationError, to_json
+
+from engine.definition.json_values import refuse_non_finite
+from engine.domain.stored_value import Json
+
+SHOWN_PROBLEMS = 20
+PLAIN_JSON = (dict, list, str, int, float, bool, type(None))
+
+
+class NoInput(BaseModel):
+    """The input of a stage or workflow that takes none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NoConfig(BaseModel):
+    """The config of a stage that has none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Misfit(ValueError):
+    """Data does not fit a schema. One line for each problem: where, what, the value."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(f"  - {problem}" for problem in self.problems))
+
+
+class Schema[T]:
+    """A type that data must fit: anything a pydantic `TypeAdapter` accepts.
+
+    Stored values use field names (aliases when the model sets `serialize_by_alias`) and leave out computed
+    fields, so that whatever is stored loads again; names and aliases are both accepted.
+    """
+
+    def __init__(self, declared: Any) -> None:
+        self.declared = declared
+        self._adapter: TypeAdapter[T] = TypeAdapter(declared)
+
+    @property
+    def name(self) -> str:
+        return getattr(self.declared, "__name__", None) or str(self.declared)
+
+    @property
+    def takes_nothing(self) -> bool:
+        return self.declared is NoInput
+
+    @cached_property
+    def json_schema(self) -> Mapping[str, Json]:
+        """The JSON schema of the stored form; empty for a type that has none."""
+        try:
+            return self._adapter.json_schema(by_alias=False)
+        except PydanticInvalidForJsonSchema:
+            return {}
+
+    def load(self, value: Json) -> T:
+        """The typed value a JSON value stands for."""
+        try:
+            return self._adapter.validate_json(to_json(value), by_alias=True, by_name=True)
+        except ValidationError as error:
+            raise Misfit(problems_of(error)) from error
+        except PydanticSerializationError as error:
+            raise Misfit([f"(value): not JSON: {error}"]) from error
+
+    def store(self, value: object) -> Json:
+        """The JSON form of a typed value or of anything the type accepts, checked to load again."""
+        try:
+            checked = self._adapter.validate_python(value, by_alias=True, by_name=True)
+        except ValidationError as error:
+            raise Misfit(problems_of(error)) from error
+        return self._dump(self.load(self._dump(checked)))
+
+    def accept(self, value: object) -> Json:
+        """The stored form of what a caller gave: JSON, or a typed value."""
+        return self.store(self.load(value) if isinstance(value, PLAIN_JSON) else value)
+
+    def _dump(self, value: T) -> Json:
+        try:
+            dumped = self._adapter.dump_python(value, mode="json", round_trip=True, warnings=False)
+            refuse_non_finite(dumped)
+        except ValueError as error:
+            raise Misfit([str(error)]) from error
+        return dumped
+
+
+def accepted_keys(name: str, field: FieldInfo) -> tuple[str, ...]:
+    """The keys under which a model takes a field: its name and its aliases."""
+    alias = field.validation_alias
+    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+    paths = [each if isinstance(each, str) else each.path[0] for each in choices if each is not None]
+    return (name, *(str(each) for each in paths))
+
+
+def problems_of(error: ValidationError) -> list[str]:
+    found = error.errors(include_url=False, include_context=False)
+    problems = [_problem(each) for each in found[:SHOWN_PROBLEMS]]
+    if len(found) > SHOWN_PROBLEMS:
+        problems.append(f"… and {len(found) - SHOWN_PROBLEMS} more")
+    return problems
+
+
+def _problem(detail: Any) -> str:
+    path = ".".join(str(step) for step in detail["loc"]) or "(value)"
+    got = "" if detail["type"] == "missing" else f" (got {shortened(detail['input'])})"
+    return f"{path}: {detail['msg']}{got}"
+
+
+def shortened(value: object) -> str:
+    """A value for a message, at most 80 characters."""
+    brief = Repr(maxstring=60, maxother=60, maxdict=4, maxlist=4, maxlevel=2).repr(value)
+    return brief if len(brief) <= 80 else f"{brief[:79]}…"
