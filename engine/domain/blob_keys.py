@@ -17,9 +17,7 @@ def validate_key(key: str) -> str:
         raise InvalidBlobKey(f"blob key {key!r} holds {found.group()!r}; quote names with artifact_name()")
     bad = _NO_SEGMENT.intersection(key.split("/"))
     if bad:
-        raise InvalidBlobKey(
-            f"blob key {key!r} has the segment {min(bad)!r}; use relative keys like 'a/b.json'"
-        )
+        raise InvalidBlobKey(f"blob key {key!r} has the segment {min(bad)!r}; use relative keys like 'a/b.json'")
     return key
 
 

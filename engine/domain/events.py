@@ -140,7 +140,5 @@ def parse_event(payload: dict[str, Any], *, sequence: int, event_id: str) -> Eve
 
 
 EVENT_TYPES = frozenset(
-    cls.model_fields["type"].default
-    for base in (RunEvent, StageEvent)
-    for cls in base.__subclasses__()
+    cls.model_fields["type"].default for base in (RunEvent, StageEvent) for cls in base.__subclasses__()
 ) | {"annotation:created"}

@@ -61,9 +61,7 @@ def _cancel(tx: Tx, run_id: str, statuses: frozenset[Status], at: datetime) -> N
 def _follow(tx: Tx, ws: WriteSet, draft: RunDraft) -> None:
     if draft.run.failure_code is not None:
         _end(tx, ws, draft, Status.FAILED)
-        draft.events += _told(
-            ws.failed_event, error=draft.run.failure_message or "", error_code=draft.run.failure_code
-        )
+        draft.events += _told(ws.failed_event, error=draft.run.failure_message or "", error_code=draft.run.failure_code)
         return
     match ws.then:
         case OpenGroup() as group:

@@ -37,9 +37,7 @@ class RunDraft:
 
     def changes(self) -> Patch:
         names = (column.name for column in fields(RunRecord))
-        return {
-            name: value for name in names if (value := getattr(self.run, name)) != getattr(self.before, name)
-        }
+        return {name: value for name in names if (value := getattr(self.run, name)) != getattr(self.before, name)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +50,7 @@ class Opened:
 
 def gives_up(ws: WriteSet, run: RunRecord) -> bool:
     """A failing run waits for bodies that run, not for tries or polls to come."""
-    return (
-        ws.job is not None
-        and ws.job.to in {Status.PENDING, Status.SUSPENDED}
-        and run.failure_code is not None
-    )
+    return ws.job is not None and ws.job.to in {Status.PENDING, Status.SUSPENDED} and run.failure_code is not None
 
 
 def change_job(tx: Tx, ws: WriteSet, job: JobRecord | None, *, cancel: bool) -> datetime | None:
@@ -143,9 +137,7 @@ def insert_group(tx: Tx, run: RunRecord, group: OpenGroup, at: datetime) -> Open
     return _complete_group(tx, run, group, at, inserted)
 
 
-def _complete_group(
-    tx: Tx, run: RunRecord, group: OpenGroup, at: datetime, inserted: frozenset[str]
-) -> Opened:
+def _complete_group(tx: Tx, run: RunRecord, group: OpenGroup, at: datetime, inserted: frozenset[str]) -> Opened:
     """Some of the group's records were there before: they stay, and those PENDING without a job get one."""
     present = {stage.stage_id: stage for stage in tx.stages.of_run(run.id)}
     busy = {job.stage_record_id for job in tx.jobs.of_run(run.id) if job.status in OPEN}
@@ -172,14 +164,10 @@ def heal(tx: Tx, ws: WriteSet) -> None:
         return
     waiting = {stage.id for stage in tx.stages.of_run(ws.run_id) if stage.status is Status.PENDING}
     busy = {job.stage_record_id for job in tx.jobs.of_run(ws.run_id) if job.status in OPEN}
-    _insert_jobs(
-        tx, ws.run_id, [job for job in ws.jobs if job.stage_record_id in waiting - busy], ws.at, None
-    )
+    _insert_jobs(tx, ws.run_id, [job for job in ws.jobs if job.stage_record_id in waiting - busy], ws.at, None)
 
 
-def _insert_jobs(
-    tx: Tx, run_id: str, drafts: Iterable[JobDraft], at: datetime, lease: Lease | None
-) -> datetime | None:
+def _insert_jobs(tx: Tx, run_id: str, drafts: Iterable[JobDraft], at: datetime, lease: Lease | None) -> datetime | None:
     """Gives the end of the lease, if one was taken."""
     jobs = [_job(tx, run_id, draft, at, lease) for draft in drafts]
     if not jobs:

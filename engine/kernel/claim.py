@@ -129,11 +129,7 @@ def _held(job: JobRecord, at: datetime) -> Mapping[str, object]:
 
 
 def _previous(tx: Tx, stage: StageRecord) -> Mapping[str, StoredValue]:
-    before = [
-        each
-        for each in tx.stages.of_run(stage.workflow_run_id)
-        if each.execution_group < stage.execution_group
-    ]
+    before = [each for each in tx.stages.of_run(stage.workflow_run_id) if each.execution_group < stage.execution_group]
     last = max((each.execution_group for each in before), default=0)
     return {
         each.stage_id: each.output_data

@@ -91,7 +91,9 @@ class Stages(Protocol):
         """SUSPENDED stages with `next_poll_at` ≤ now that no live poll claim holds, earliest first. Not locked."""
 
     def claim_poll(self, record_id: str, *, token: str, now: datetime, until: datetime) -> StageRecord | None:
-        """Takes the poll claim of a SUSPENDED stage, due or not, unless a live one is held. None when it is not to be had."""
+        """Takes the poll claim of a SUSPENDED stage, due or not, unless a live one is held. None when it is not to
+        be had.
+        """
 
 
 class LeaseState(StrEnum):
@@ -163,7 +165,9 @@ class AnnotationFilter:
 
 class Annotations(Protocol):
     def add(self, annotations: Iterable[AnnotationRecord]) -> frozenset[str]:
-        """Skips duplicates by (run, key, idempotency_key); a null idempotency key is never one. Gives the ids inserted."""
+        """Skips duplicates by (run, key, idempotency_key); a null idempotency key is never one. Gives the ids
+        inserted.
+        """
 
     def of_run(self, run_id: str, where: AnnotationFilter) -> Sequence[AnnotationRecord]:
         """Ordered by created_at, then insertion."""
@@ -176,9 +180,7 @@ class Outbox(Protocol):
     later one while an earlier is open. Claims are measured on the store's clock.
     """
 
-    def append(
-        self, run_id: str, first_sequence: int, events: Sequence[Event], causation_id: str | None
-    ) -> None:
+    def append(self, run_id: str, first_sequence: int, events: Sequence[Event], causation_id: str | None) -> None:
         """Sequences count up from `first_sequence`; the caller took them from the locked run."""
 
     def ready(self, limit: int) -> Sequence[str]:
@@ -190,9 +192,7 @@ class Outbox(Protocol):
     def published(self, event_ids: Sequence[str], *, token: str, at: datetime) -> int:
         """Marks those still claimed under the token. Gives how many."""
 
-    def put_back(
-        self, run_id: str, *, token: str, patch: Patch | None = None, event_id: str | None = None
-    ) -> None:
+    def put_back(self, run_id: str, *, token: str, patch: Patch | None = None, event_id: str | None = None) -> None:
         """Ends the claim on the run's events; the one named `event_id` gets `patch` (retry_count, dlq_at, …)."""
 
     def of_run(self, run_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[OutboxRecord]:

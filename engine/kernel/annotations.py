@@ -1,0 +1,119 @@
+"""Facts about runs and stages, attached from outside and asked for later."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from engine.domain.errors import NotFound
+from engine.domain.json_values import checked
+from engine.domain.lifecycle import Status
+from engine.domain.records import AnnotationRecord, RunRecord
+from engine.domain.stored_value import Json
+from engine.kernel.annotation_rows import annotation_drafts
+from engine.kernel.commands import ActorInput, AnnotationInput, RunTend
+from engine.kernel.deps import Deps
+from engine.ports.transaction import AnnotationFilter
+from engine.ports.write_set import Verdict, WriteSet
+
+SAFETY_WAKE = timedelta(seconds=90)
+LEGACY_PREFIX = "legacy.metadata."
+
+
+def blank_run_annotation(run_id: str, at: datetime, *, scope: str = "run", scope_id: str = "") -> AnnotationRecord:
+    return AnnotationRecord(
+        id="",
+        workflow_run_id=run_id,
+        scope=scope,
+        scope_id=scope_id or run_id,
+        attempt=0,
+        key="",
+        value=None,
+        created_at=at,
+    )
+
+
+class Annotations:
+    """`kernel.annotations`."""
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+
+    def attach(
+        self,
+        run_id: str,
+        *,
+        attributes: Mapping[str, Json],
+        actor: ActorInput | Mapping[str, Any] | None = None,
+        scope: str = "run",
+        scope_id: str = "",
+        payload: Json = None,
+        idempotency_key: str | None = None,
+        emit_event: bool = False,
+    ) -> int:
+        """Attaches facts in one transaction and gives how many were given a place; repeats under one idempotency key
+        are skipped, their events too. Raises `NotFound` for an unknown run and `InvalidInput` for values that are not
+        JSON."""
+        given = AnnotationInput(
+            attributes=checked(attributes, "annotation"),
+            actor=ActorInput.model_validate(actor) if actor else None,
+            payload=checked(payload, "annotation payload"),
+            idempotency_key=idempotency_key,
+            emit_event=emit_event,
+        )
+        deps, at = self._deps, self._deps.clock.now()
+        run = deps.persistence.read(lambda tx: tx.runs.get(run_id))
+        blank = blank_run_annotation(run_id, at, scope=scope, scope_id=scope_id)
+        drafts = annotation_drafts(given, blank, workflow_id=run.workflow_id, new_id=deps.ids.new)
+        if emit_event:
+            deps.scheduler.wake(RunTend(workflow_run_id=run_id).model_dump(mode="json"), at + SAFETY_WAKE)
+        write_set = WriteSet(run_id=run_id, at=at, run_in=frozenset(Status), annotations=drafts)
+        if deps.persistence.apply(write_set).verdict is not Verdict.APPLIED:
+            raise NotFound("run", run_id)
+        return len(drafts)
+
+    def list(self, run_id: str, **where: Any) -> Sequence[AnnotationRecord]:
+        """Annotations that meet all conditions (the fields of `AnnotationFilter`), by created_at, then insertion.
+
+        Legacy run metadata appears as `legacy.metadata.*` until a row of that key exists. Raises `NotFound`.
+        """
+        asked = AnnotationFilter(**where)
+        run, rows, explicit = self._deps.persistence.read(
+            lambda tx: (
+                tx.runs.get(run_id),
+                tx.annotations.of_run(run_id, asked),
+                tx.annotations.of_run(run_id, AnnotationFilter(key_prefix=LEGACY_PREFIX)),
+            )
+        )
+        known = {row.key for row in explicit}
+        legacy = [row for row in _legacy(run) if row.key not in known and _meets(row, asked)]
+        return [*legacy, *rows][: asked.limit]
+
+
+def _legacy(run: RunRecord) -> list[AnnotationRecord]:
+    metadata = run.metadata or {}
+    return [
+        AnnotationRecord(
+            id=f"legacy:{run.id}:{name}",
+            workflow_run_id=run.id,
+            scope="run",
+            scope_id=run.id,
+            attempt=0,
+            key=f"{LEGACY_PREFIX}{name}",
+            value=value,
+            created_at=run.created_at,
+        )
+        for name, value in metadata.items()
+        if value is not None
+    ]
+
+
+def _meets(row: AnnotationRecord, where: AnnotationFilter) -> bool:
+    exact = {"key": row.key, "scope": row.scope, "scope_id": row.scope_id, "attempt": row.attempt}
+    return (
+        all(getattr(where, name) in {None, value} for name, value in exact.items())
+        and row.key.startswith(where.key_prefix or "")
+        and where.actor_id is None
+        and where.actor_kind is None
+        and (where.since is None or row.created_at >= where.since)
+        and (where.until is None or row.created_at < where.until)
+    )

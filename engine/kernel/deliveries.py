@@ -1,0 +1,89 @@
+"""The internal commands hosts use: take a job, keep it alive, finish it and maybe go on with the next stage.
+
+They carry live objects, so they have no JSON form.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from engine.definition.stage import Stage
+from engine.kernel.outcomes import Ghost, Outcome
+from engine.kernel.recorder import Recorder
+from engine.ports.persistence import Claim, NoClaim
+from engine.ports.transaction import LeaseState
+from engine.ports.write_set import Lease
+
+
+class CancelFlag:
+    """Tells a body that its run no longer wants it. Set once, by whoever keeps the lease."""
+
+    __slots__ = ("cancelled",)
+
+    def __init__(self) -> None:
+        self.cancelled = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One claimed job in this process: what was claimed, what its body recorded, whether it should stop."""
+
+    claim: Claim
+    recorder: Recorder
+    cancellation: CancelFlag
+
+    @property
+    def token(self) -> str:
+        token = self.claim.job.lease_token
+        assert token is not None, "a claimed job has a token"
+        return token
+
+
+class Internal[R]:
+    """A command without a JSON form; `R` is the type of its answer."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStart(Internal[Delivery | NoClaim]):
+    """Claim a job: the one named, or the most urgent due one of the pools (of one run, if given)."""
+
+    worker_id: str
+    lease_seconds: float
+    pools: tuple[str, ...] = ()
+    job_id: str | None = None
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobHeartbeat(Internal[LeaseState]):
+    """Renew the lease and write the logs and progress recorded since the last time."""
+
+    delivery: Delivery
+    lease_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """How a delivery ended. `next` is the following stage, claimed already."""
+
+    outcome: Outcome | Ghost
+    next: Delivery | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFinish(Internal[Finished]):
+    """Commit an outcome, advance the run and, when `lease` is given and `may_start` agrees, claim its next stage."""
+
+    delivery: Delivery
+    outcome: Outcome
+    lease: Lease | None = None
+    may_start: Callable[[Stage[Any, Any, Any]], bool] = lambda _stage: True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRelease(Internal[bool]):
+    """Hand a delivery back: the job is PENDING again at once and the delivery is not counted."""
+
+    delivery: Delivery

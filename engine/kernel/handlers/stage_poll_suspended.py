@@ -1,0 +1,44 @@
+import logging
+from collections.abc import Sequence
+
+from engine.domain.errors import EngineError
+from engine.domain.records import StageRecord
+from engine.kernel.commands import StagePollSuspended, StagePollSuspendedResult
+from engine.kernel.deps import Deps
+from engine.kernel.polls import Polled, poll_stage
+from engine.ports.transaction import Tx
+
+logger = logging.getLogger(__name__)
+
+
+def handle(command: StagePollSuspended, deps: Deps) -> StagePollSuspendedResult:
+    polled = [(stage, _poll(stage, deps)) for stage in _due(command, deps)]
+    return StagePollSuspendedResult(
+        checked=sum(answer is not Polled.NOT_MINE for _, answer in polled),
+        resumed=sum(answer is Polled.RESUMED for _, answer in polled),
+        failed=sum(answer is Polled.FAILED for _, answer in polled),
+        resumed_workflow_run_ids=tuple(
+            dict.fromkeys(stage.workflow_run_id for stage, answer in polled if answer is Polled.RESUMED)
+        ),
+    )
+
+
+def _due(command: StagePollSuspended, deps: Deps) -> Sequence[StageRecord]:
+    now = deps.clock.now()
+    record_id, run_id = command.stage_record_id, command.workflow_run_id
+
+    def read(tx: Tx) -> Sequence[StageRecord]:
+        if record_id is None:
+            return tx.stages.due(now, command.max_checks)
+        stages = tx.stages.of_run(run_id) if run_id else [tx.stages.get(record_id)]
+        return [s for s in stages if s.id == record_id and s.next_poll_at is not None and s.next_poll_at <= now]
+
+    return deps.persistence.read(read)
+
+
+def _poll(stage: StageRecord, deps: Deps) -> Polled:
+    try:
+        return poll_stage(stage.id, deps)
+    except EngineError:
+        logger.exception("stage %s of run %s could not be polled", stage.stage_id, stage.workflow_run_id)
+        return Polled.NOT_MINE

@@ -1,0 +1,43 @@
+"""The dispatcher: a command in, its result out."""
+
+from collections.abc import Mapping
+from typing import Any, overload
+
+from engine.kernel.annotations import Annotations
+from engine.kernel.commands import Command, parse_command
+from engine.kernel.deliveries import Delivery, Internal
+from engine.kernel.deps import Deps
+from engine.kernel.outcomes import Outcome
+from engine.kernel.perform import perform
+from engine.kernel.reads import Reads
+from engine.kernel.routes import ROUTES
+
+
+class Kernel:
+    """Executes commands over the ports in `deps`. Holds no state, no thread, no timer; safe to share between threads.
+
+    `annotations` attaches and lists facts about runs; `reads` is the read side.
+    """
+
+    def __init__(self, deps: Deps) -> None:
+        self.deps = deps
+        self.annotations = Annotations(deps)
+        self.reads = Reads(deps.persistence, deps.blob_store)
+
+    @overload
+    def dispatch[R](self, command: Command[R] | Internal[R]) -> R: ...
+    @overload
+    def dispatch(self, command: Mapping[str, Any]) -> Any: ...
+    def dispatch(self, command: Command[Any] | Internal[Any] | Mapping[str, Any]) -> Any:
+        """Executes a command object, or its JSON form, and gives its result.
+
+        Raises the `EngineError` that says why nothing was done: `InvalidInput` (with every problem), `NotFound`, a
+        `RefusedError`, or `StoreUnavailable`.
+        """
+        if isinstance(command, Mapping):
+            command = parse_command(command)
+        return ROUTES[type(command)](command, self.deps)
+
+    def perform(self, delivery: Delivery) -> Outcome:
+        """Runs the body of a claimed stage; commits nothing and never raises for what the body does."""
+        return perform(delivery, self.deps)

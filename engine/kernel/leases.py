@@ -1,0 +1,96 @@
+"""Takes jobs back from workers that no longer hold them."""
+
+from dataclasses import replace
+
+from engine.domain.lifecycle import Status
+from engine.domain.records import JobRecord, LogLevel, LogRecord, RunRecord, StageRecord
+from engine.kernel.deps import Deps
+from engine.kernel.steps.advance_run import stage_failed, workflow_failed
+from engine.kernel.steps.open_group import Now
+from engine.ports.job_transport import Doorbell
+from engine.ports.write_set import Closes, JobChange, StageChange, Verdict, WriteSet
+
+EXPIRED_CODE = "LEASE_EXPIRED"
+
+
+def take_back(job: JobRecord, deps: Deps, *, expired: bool, refund: bool = False) -> bool:
+    """Ends the lease the job was read with: PENDING again, or FAILED once its deliveries are spent.
+
+    With `expired` only if the lease has run out on the store's clock; without, at once (its worker is known to be
+    dead, or hands it back). False when somebody else was faster.
+    """
+    run_id = job.workflow_run_id
+    run, stages = deps.persistence.read(lambda tx: (tx.runs.find(run_id), tx.stages.of_run(run_id)))
+    stage = next((record for record in stages if record.id == job.stage_record_id), None)
+    if run is None or stage is None:
+        return False
+    now = Now.of(deps.clock, deps.ids)
+    spent = job.attempt >= job.max_attempts and not refund
+    change = JobChange(
+        job_id=job.id,
+        to=Status.FAILED if spent else Status.PENDING,
+        token=job.lease_token,
+        expired=expired,
+        refund=refund,
+    )
+    write_set = _fail(change, job, run, stage, now) if spent else _release(change, job, run, stage, now)
+    released = deps.persistence.apply(write_set).verdict is Verdict.APPLIED
+    if released and not spent:
+        deps.job_transport.notify([doorbell(job, run)])
+    return released
+
+
+def _release(change: JobChange, job: JobRecord, run: RunRecord, stage: StageRecord, now: Now) -> WriteSet:
+    why = "was handed back by" if change.refund else "was taken back from"
+    return WriteSet(
+        run_id=run.id,
+        at=now.at,
+        job=change,
+        stage=StageChange(record_id=stage.id, status_in=frozenset({Status.RUNNING}), patch={"status": Status.PENDING}),
+        failed_event=workflow_failed(run, now),
+        logs=(_log(LogLevel.WARN, f"delivery {job.attempt} {why} worker {job.worker_id}", run, stage, now),),
+    )
+
+
+def _fail(change: JobChange, job: JobRecord, run: RunRecord, stage: StageRecord, now: Now) -> WriteSet:
+    message = f"LeaseExpired: worker {job.worker_id} stopped responding in delivery {job.attempt} of {job.max_attempts}"
+    patch = {
+        "status": Status.FAILED,
+        "error_code": EXPIRED_CODE,
+        "error_message": message,
+        "completed_at": now.at,
+    }
+    return WriteSet(
+        run_id=run.id,
+        at=now.at,
+        run={"failure_code": EXPIRED_CODE, "failure_message": message},
+        job=replace(change, error=message),
+        stage=StageChange(record_id=stage.id, status_in=frozenset({Status.RUNNING}), patch=patch),
+        closes=Closes.GROUP,
+        failed_event=workflow_failed(run, now),
+        logs=(_log(LogLevel.ERROR, message, run, stage, now),),
+        events=(stage_failed(run, stage, now, code=EXPIRED_CODE, message=message, will_retry=False),),
+    )
+
+
+def _log(level: LogLevel, message: str, run: RunRecord, stage: StageRecord, now: Now) -> LogRecord:
+    return LogRecord(
+        id=now.ids.new(),
+        workflow_run_id=run.id,
+        level=level,
+        message=message,
+        created_at=now.at,
+        stage_id=stage.stage_id,
+        stage_record_id=stage.id,
+    )
+
+
+def doorbell(job: JobRecord, run: RunRecord) -> Doorbell:
+    return Doorbell(
+        job_id=job.id,
+        workflow_run_id=run.id,
+        workflow_id=run.workflow_id,
+        stage_id=job.stage_id,
+        pool=job.pool,
+        tenant=run.tenant,
+    )

@@ -1,0 +1,74 @@
+"""Values that may be large: into a row or the blob store, and back."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+
+from engine.domain.records import RunRecord, StageRecord
+from engine.domain.stored_value import Json, StoredValue, in_blob, inline
+from engine.ports.blob_store import BlobStore
+from engine.ports.persistence import Persistence
+
+ROOT = "workflow-v2"
+
+
+def run_prefix(run: RunRecord) -> str:
+    return f"{ROOT}/{run.workflow_type}/{run.id}"
+
+
+def attempt_prefix(run: RunRecord, stage: StageRecord) -> str:
+    """All that one attempt of a stage left; a rerun deletes it as a whole."""
+    return f"{run_prefix(run)}/{stage.stage_id}/{stage.attempt}"
+
+
+def claim_prefix(run: RunRecord, stage: StageRecord, lease_token: str) -> str:
+    """Where one delivery writes, so that a late worker never overwrites what another committed."""
+    claim = hashlib.sha256(lease_token.encode()).hexdigest()[:16]
+    return f"{attempt_prefix(run, stage)}/{claim}"
+
+
+def artifact_key(prefix: str, name: str) -> str:
+    return f"{prefix}/artifacts/{quote(name, safe='')}".replace("%", "~")
+
+
+def store_value(value: Json, key: str, blob_store: BlobStore, inline_max: int) -> StoredValue:
+    """`value` as its row holds it; written under `key` when it is too large for the row."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    if len(text.encode(errors="surrogatepass")) <= inline_max and "\\u0000" not in text:
+        return inline(value)
+    return in_blob(key, blob_store.put(key, value).size)
+
+
+def load_value(stored: StoredValue, blob_store: BlobStore) -> Json:
+    """The value a row stands for. One blob read for each key it names."""
+    if "value" in stored:
+        return stored["value"]
+    if "blob" in stored:
+        return blob_store.get(stored["blob"])
+    return {stage_id: load_value(part, blob_store) for stage_id, part in stored["stages"].items()}
+
+
+class RunOutputs:
+    """Earlier outputs of a run, for `ctx.require`. Reads rows once and each blob once, when first asked."""
+
+    def __init__(
+        self, run_id: str, known: Mapping[str, StoredValue], *, persistence: Persistence, blob_store: BlobStore
+    ) -> None:
+        self._run_id, self._known = run_id, dict(known)
+        self._persistence, self._blob_store = persistence, blob_store
+        self._complete = False
+
+    def available(self) -> Sequence[str]:
+        return tuple(self._all())
+
+    def load(self, stage_id: str) -> Json:
+        """Raises `KeyError` for a stage without output."""
+        stored = self._known.get(stage_id) or self._all()[stage_id]
+        return load_value(stored, self._blob_store)
+
+    def _all(self) -> Mapping[str, StoredValue]:
+        if not self._complete:
+            self._known = dict(self._persistence.read(lambda tx: tx.stages.outputs(self._run_id)))
+            self._complete = True
+        return self._known

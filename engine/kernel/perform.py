@@ -1,0 +1,199 @@
+"""Runs one claimed stage: context, body, outcome. No transaction is open and nothing is committed here."""
+
+import json
+import mimetypes
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from engine.definition.context import StageContext
+from engine.definition.results import Suspended as SuspendedByBody
+from engine.definition.results import SuspendedState
+from engine.definition.stage import Stage
+from engine.definition.workflow import Workflow
+from engine.domain.blob_keys import artifact_name
+from engine.domain.errors import EngineError, InvalidStageData
+from engine.domain.json_values import checked, plain
+from engine.domain.records import ArtifactRecord, LogLevel
+from engine.domain.stored_value import Json
+from engine.kernel.deliveries import Delivery
+from engine.kernel.deps import Deps
+from engine.kernel.outcomes import Completed, Failed, Outcome, Suspended
+from engine.kernel.outputs import RunOutputs, claim_prefix, load_value, store_value
+from engine.kernel.steps.open_group import previous_output
+from engine.kernel.storage import RunStorage
+from engine.ports.blob_store import BlobInfo
+from engine.ports.executor import Activity
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """A delivery with the code it runs."""
+
+    delivery: Delivery
+    workflow: Workflow[Any, Any]
+    stage: Stage[Any, Any, Any]
+    deps: Deps
+
+    @property
+    def prefix(self) -> str:
+        claim = self.delivery.claim
+        return claim_prefix(claim.run, claim.stage, self.delivery.token)
+
+
+def perform(delivery: Delivery, deps: Deps) -> Outcome:
+    """The outcome of the delivery's stage. Never raises for what the body does."""
+    claim = delivery.claim
+    workflow = deps.registry.get_workflow(claim.run.workflow_id)
+    if workflow is None:
+        return Failed(
+            code="WORKFLOW_NOT_FOUND", message=f"UnknownWorkflow: workflow {claim.run.workflow_id!r} is not registered"
+        )
+    stage = workflow.get_stage(claim.stage.stage_id)
+    if stage is None:
+        return Failed(
+            code="WORKFLOW_CHANGED",
+            message=f"WorkflowChanged: workflow {workflow.id!r} no longer has the stage {claim.stage.stage_id!r}",
+        )
+    body = _Body(delivery, workflow, stage, deps)
+    _warn_of_new_code(body)
+    try:
+        return _outcome(body, deps.executor.run(_activity(body)))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stage body may raise anything; it is recorded
+        return failure(error, body.stage, delivery, deps)
+
+
+def failure(error: BaseException, stage: Stage[Any, Any, Any], delivery: Delivery, deps: Deps) -> Failed:
+    """What an exception in or around a body means for the stage: the cause, and whether to try again."""
+    job = delivery.claim.job
+    again = job.attempt < job.max_attempts and stage.retry.allows(error)
+    delay = stage.retry.delay(job.attempt, deps.ids.random()) if again else None
+    return replace(failed_by(error), retry_in=delay)
+
+
+def failed_by(error: BaseException) -> Failed:
+    """A failure for good, with the error's type, message and trace in storable form."""
+    return Failed(
+        code=error.code if isinstance(error, EngineError) else "STAGE_FAILED",
+        message=plain(f"{type(error).__name__}: {error}"),
+        trace=plain("".join(traceback.format_exception(error))),
+    )
+
+
+def _warn_of_new_code(body: _Body) -> None:
+    run = body.delivery.claim.run
+    if run.definition_hash != body.workflow.definition_hash:
+        body.delivery.recorder.log(
+            LogLevel.WARN,
+            f"workflow {run.workflow_id!r} has changed since this run began; continuing with the new definition",
+            {"began_with": run.definition_hash, "continues_with": body.workflow.definition_hash},
+        )
+
+
+def _activity(body: _Body) -> Activity:
+    claim, stage, deps = body.delivery.claim, body.stage, body.deps
+    timeout = deps.timeout_of(stage)
+    state = claim.stage.suspended_state
+    context: StageContext[Any, Any] = StageContext(
+        input=stage.validate_input(_input(body)),
+        config=stage.validate_config(claim.stage.config),
+        workflow_run_id=claim.run.id,
+        workflow_id=claim.run.workflow_id,
+        stage_id=stage.id,
+        stage_name=stage.name,
+        stage_number=claim.stage.stage_number,
+        stage_record_id=claim.stage.id,
+        attempt=claim.stage.attempt,
+        delivery=claim.job.attempt,
+        resume_state=SuspendedState.model_validate(state) if state else None,
+        outputs=RunOutputs(claim.run.id, claim.previous, persistence=deps.persistence, blob_store=deps.blob_store),
+        recorder=body.delivery.recorder,
+        storage=RunStorage(claim.run, claim.stage, deps.blob_store),
+        ai=deps.ai_for(f"workflow.{claim.run.id}.stage.{stage.id}", body.delivery.recorder),
+        cancellation=body.delivery.cancellation,
+        deadline=datetime.now(UTC) + timedelta(seconds=timeout) if timeout else None,
+    )
+    return Activity(stage=stage, context=context, timeout=timeout)
+
+
+def _input(body: _Body) -> Json:
+    claim, blob_store = body.delivery.claim, body.deps.blob_store
+    if body.stage.takes_no_input:
+        return None
+    if claim.stage.input_data is not None:
+        return load_value(claim.stage.input_data, blob_store)
+    if claim.stage.execution_group == 1:
+        return load_value(claim.run.input, blob_store)
+    expected = {stage.id for stage in body.workflow.group(claim.stage.execution_group - 1)}
+    missing = sorted(expected - set(claim.previous))
+    if missing:
+        raise InvalidStageData(
+            f"stage {body.stage.id!r} has no input: the output of {', '.join(map(repr, missing))} is missing"
+        )
+    return load_value(previous_output(dict(claim.previous)), blob_store)
+
+
+def _outcome(body: _Body, returned: object) -> Outcome:
+    result = body.stage.outcome(returned)
+    if isinstance(result, SuspendedByBody):
+        return _suspended(body, result)
+    output = store_value(
+        body.stage.validate_output(result.output),
+        f"{body.prefix}/output.json",
+        body.deps.blob_store,
+        body.deps.inline_max,
+    )
+    artifacts = tuple(_artifact(body, name, content) for name, content in result.artifacts.items())
+    return Completed(output=output, metrics=checked(result.custom_metrics, "custom_metrics"), artifacts=artifacts)
+
+
+def _suspended(body: _Body, suspended: SuspendedByBody) -> Outcome:
+    now = body.deps.clock.now()
+    state = suspended.state(now)
+    return Suspended(
+        state=state.model_dump(mode="json"),
+        next_poll_at=min(suspended.first_poll(now), state.deadline),
+        poll_interval_s=state.poll_interval,
+        max_wait_until=state.deadline,
+        metrics=checked(suspended.custom_metrics, "custom_metrics"),
+    )
+
+
+def _artifact(body: _Body, name: str, content: object) -> ArtifactRecord:
+    claim = body.delivery.claim
+    info = _write_artifact(body, f"{body.prefix}/artifacts/{artifact_name(name)}", name, content)
+    return ArtifactRecord(
+        id=body.deps.ids.new(),
+        workflow_run_id=claim.run.id,
+        stage_record_id=claim.stage.id,
+        stage_id=claim.stage.stage_id,
+        name=name,
+        blob_key=info.key,
+        size=info.size,
+        content_type=info.content_type,
+        sha256=info.sha256,
+        created_at=body.deps.clock.now(),
+    )
+
+
+def _write_artifact(body: _Body, key: str, name: str, content: object) -> BlobInfo:
+    guessed = mimetypes.guess_type(name)[0]
+    match content:
+        case Path():
+            return body.deps.blob_store.put_file(key, content, content_type=guessed or "application/octet-stream")
+        case bytes():
+            return body.deps.blob_store.put_bytes(key, content, content_type=guessed or "application/octet-stream")
+        case str():
+            return body.deps.blob_store.put_bytes(
+                key, content.encode(), content_type=guessed or "text/plain; charset=utf-8"
+            )
+        case Mapping() | list() | int() | float() | None:
+            text = json.dumps(checked(content, f"artifact {name!r}"), ensure_ascii=False, indent=2)
+            return body.deps.blob_store.put_bytes(key, text.encode(), content_type="application/json")
+        case _:
+            raise InvalidStageData(
+                f"artifact {name!r} is a {type(content).__name__}; give text, bytes, a pathlib.Path or JSON"
+            )

@@ -1,0 +1,198 @@
+"""Asks one suspended stage whether its batch is ready, and commits the answer."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from engine.definition.context import CheckContext
+from engine.definition.results import BatchFailed, NotReady, Ready, SuspendedState
+from engine.definition.stage import Stage
+from engine.domain.errors import EngineError, InvalidStageData
+from engine.domain.json_values import checked
+from engine.domain.lifecycle import Status
+from engine.domain.records import JobRecord, RunRecord, StageRecord
+from engine.kernel.commands import StagePollSuspended
+from engine.kernel.deps import Deps
+from engine.kernel.outcomes import Completed, Failed
+from engine.kernel.outputs import claim_prefix, store_value
+from engine.kernel.perform import failed_by
+from engine.kernel.recorder import Recorder
+from engine.kernel.steps.finish_stage import Ending, finish_stage
+from engine.kernel.steps.open_group import Now, doorbells
+from engine.kernel.storage import RunStorage
+from engine.ports.write_set import OpenGroup, StageChange, Verdict, WriteSet
+
+POLL_CLAIM = timedelta(minutes=5)
+
+
+class Polled(StrEnum):
+    NOT_MINE = "not mine"
+    WAITING = "waiting"
+    RESUMED = "resumed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class _Poll:
+    run: RunRecord
+    stage: StageRecord
+    job: JobRecord
+    token: str
+    recorder: Recorder
+    deps: Deps
+
+
+def poll_stage(record_id: str, deps: Deps) -> Polled:
+    """Claims the stage so that no other poller checks it too, checks outside any transaction, commits in one."""
+    poll = _claim(record_id, deps)
+    if poll is None:
+        return Polled.NOT_MINE
+    answer = _check(poll)
+    if answer is None or isinstance(answer, NotReady):
+        return _keep_waiting(poll, answer)
+    return _end(poll, answer)
+
+
+def _claim(record_id: str, deps: Deps) -> _Poll | None:
+    token, now = deps.ids.token(), deps.clock.now()
+    stage = deps.persistence.transact(
+        lambda tx: tx.stages.claim_poll(record_id, token=token, now=now, until=now + POLL_CLAIM)
+    )
+    if stage is None:
+        return None
+    run_id = stage.workflow_run_id
+    run, jobs = deps.persistence.read(lambda tx: (tx.runs.find(run_id), tx.jobs.of_run(run_id)))
+    job = next((job for job in jobs if job.stage_record_id == stage.id and job.status is Status.SUSPENDED), None)
+    if run is None or job is None:
+        return None
+    recorder = Recorder(stage, run.workflow_id, clock=deps.clock, ids=deps.ids)
+    return _Poll(run, stage, job, token, recorder, deps)
+
+
+def _check(poll: _Poll) -> Completed | Failed | NotReady | None:
+    try:
+        stage = _stage(poll)
+        answer = _ask(poll, stage)
+        match answer:
+            case Ready():
+                return _ready(poll, stage, answer)
+            case BatchFailed():
+                return Failed(code="BATCH_FAILED", message=f"BatchFailed: {answer.error}")
+            case NotReady():
+                return _in_time(poll) or answer
+            case _:
+                raise InvalidStageData(
+                    f"check_completion of stage {stage.id!r} returned {answer!r}; return Ready, NotReady or BatchFailed"
+                )
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a completion check may raise anything; it is recorded
+        return failed_by(error)
+
+
+def _ask(poll: _Poll, stage: Stage[Any, Any, Any]) -> object:
+    assert stage.check is not None, "an async-batch stage cannot be built without its check"
+    answer = stage.check(_state(poll), _context(poll, stage))
+    return asyncio.run(_awaited(answer)) if inspect.isawaitable(answer) else answer
+
+
+async def _awaited(answer: Awaitable[object]) -> object:
+    return await answer
+
+
+def _in_time(poll: _Poll) -> Failed | None:
+    until = poll.stage.max_wait_until
+    if until is None or poll.deps.clock.now() < until:
+        return None
+    return Failed(
+        code="STAGE_TIMEOUT",
+        message=f"StageTimeout: batch {_state(poll).batch_id!r} was not ready by {until.isoformat()}, its max_wait",
+    )
+
+
+class _Missing(EngineError):
+    code = "WORKFLOW_NOT_FOUND"
+
+
+def _stage(poll: _Poll) -> Stage[Any, Any, Any]:
+    workflow = poll.deps.registry.get_workflow(poll.run.workflow_id)
+    if workflow is None:
+        raise _Missing(f"workflow {poll.run.workflow_id!r} is not registered")
+    stage = workflow.get_stage(poll.stage.stage_id)
+    if stage is None:
+        raise _Missing(f"workflow {workflow.id!r} no longer has the stage {poll.stage.stage_id!r}")
+    if stage.check is None:
+        raise _Missing(f"stage {stage.id!r} has no check_completion")
+    return stage
+
+
+def _state(poll: _Poll) -> SuspendedState:
+    return SuspendedState.model_validate(poll.stage.suspended_state)
+
+
+def _context(poll: _Poll, stage: Stage[Any, Any, Any]) -> CheckContext[Any]:
+    deps = poll.deps
+    return CheckContext(
+        config=stage.validate_config(poll.stage.config),
+        workflow_run_id=poll.run.id,
+        workflow_id=poll.run.workflow_id,
+        stage_id=stage.id,
+        stage_name=stage.name,
+        stage_number=poll.stage.stage_number,
+        attempt=poll.stage.attempt,
+        stage_record_id=poll.stage.id,
+        recorder=poll.recorder,
+        storage=RunStorage(poll.run, poll.stage, deps.blob_store),
+        ai=deps.ai_for(f"workflow.{poll.run.id}.stage.{stage.id}", poll.recorder),
+    )
+
+
+def _ready(poll: _Poll, stage: Stage[Any, Any, Any], ready: Ready[Any]) -> Completed:
+    key = f"{claim_prefix(poll.run, poll.stage, poll.token)}/output.json"
+    output = store_value(stage.validate_output(ready.output), key, poll.deps.blob_store, poll.deps.inline_max)
+    embeddings: Mapping[str, Any] | None = ready.embeddings
+    return Completed(
+        output=output,
+        metrics=checked(ready.metrics, "metrics"),
+        embeddings=checked(embeddings, "embeddings") if embeddings is not None else None,
+    )
+
+
+def _keep_waiting(poll: _Poll, answer: NotReady | None) -> Polled:
+    deps, now = poll.deps, poll.deps.clock.now()
+    wait = (answer.seconds if answer else None) or poll.stage.poll_interval_s or 30.0
+    next_poll = now + timedelta(seconds=wait)
+    if poll.stage.max_wait_until is not None:
+        next_poll = min(next_poll, poll.stage.max_wait_until)
+    command = StagePollSuspended(stage_record_id=poll.stage.id, workflow_run_id=poll.run.id, max_checks=1)
+    deps.scheduler.wake(command.model_dump(mode="json"), next_poll)
+    logs, _ = poll.recorder.take()
+    patch = {"next_poll_at": next_poll, "poll_token": None, "poll_until": None}
+    change = StageChange(
+        record_id=poll.stage.id, status_in=frozenset({Status.SUSPENDED}), poll_token=poll.token, patch=patch
+    )
+    write_set = WriteSet(run_id=poll.run.id, at=now, stage=change, logs=logs, annotations=poll.recorder.annotations())
+    applied = deps.persistence.apply(write_set)
+    return Polled.WAITING if applied.verdict is Verdict.APPLIED else Polled.NOT_MINE
+
+
+def _end(poll: _Poll, outcome: Completed | Failed) -> Polled:
+    deps = poll.deps
+    ending = Ending(
+        run=poll.run,
+        stage=poll.stage,
+        job=poll.job,
+        recorder=poll.recorder,
+        workflow=deps.registry.get_workflow(poll.run.workflow_id),
+        now=Now.of(deps.clock, deps.ids),
+        poll_token=poll.token,
+    )
+    write_set = finish_stage(ending, outcome)
+    applied = deps.persistence.apply(write_set)
+    if applied.verdict is not Verdict.APPLIED:
+        return Polled.NOT_MINE
+    if applied.closed and isinstance(write_set.then, OpenGroup):
+        deps.job_transport.notify(doorbells(write_set.then.jobs, poll.run))
+    return Polled.RESUMED if isinstance(outcome, Completed) else Polled.FAILED

@@ -1,0 +1,120 @@
+"""Collects what a body says, without I/O in the body's path."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from engine.domain.json_values import checked, plain
+from engine.domain.records import AnnotationRecord, LogLevel, LogRecord, StageRecord
+from engine.domain.stored_value import Json
+from engine.kernel.annotation_rows import annotation_drafts
+from engine.kernel.commands import ActorInput, AnnotationInput
+from engine.ports.clock import Clock
+from engine.ports.ids import Ids
+from engine.ports.write_set import AnnotationDraft
+
+MAX_BUFFERED_LOGS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    progress: float
+    message: str | None
+    details: Json
+    at: datetime
+
+    def row(self) -> dict[str, Json]:
+        return {
+            "progress": self.progress,
+            "message": self.message,
+            "details": self.details,
+            "at": self.at.isoformat(),
+        }
+
+
+class Recorder:
+    """Thread-safe buffers of one delivery: logs and progress leave with heartbeats, annotations with the outcome."""
+
+    def __init__(self, stage: StageRecord, workflow_id: str, *, clock: Clock, ids: Ids) -> None:
+        self._stage, self._workflow_id, self._clock, self._ids = stage, workflow_id, clock, ids
+        self._lock = threading.Lock()
+        self._logs: list[LogRecord] = []
+        self._dropped = 0
+        self._progress: Progress | None = None
+        self._annotations: list[AnnotationDraft] = []
+
+    def log(self, level: LogLevel, message: str, metadata: Mapping[str, Json] | None = None) -> None:
+        record = LogRecord(
+            id=self._ids.new(),
+            workflow_run_id=self._stage.workflow_run_id,
+            level=level,
+            message=message.replace("\x00", "\ufffd"),
+            created_at=self._clock.now(),
+            stage_id=self._stage.stage_id,
+            stage_record_id=self._stage.id,
+            metadata=plain(metadata) if metadata else None,
+        )
+        with self._lock:
+            if len(self._logs) < MAX_BUFFERED_LOGS:
+                self._logs.append(record)
+            else:
+                self._dropped += 1
+
+    def progress(self, progress: float, message: str | None = None, details: Json = None) -> None:
+        with self._lock:
+            self._progress = Progress(progress, message, plain(details), self._clock.now())
+
+    def annotate(
+        self,
+        *,
+        attributes: Mapping[str, Json],
+        actor: Any = None,
+        payload: Json = None,
+        idempotency_key: str | None = None,
+        emit_event: bool = False,
+    ) -> None:
+        given = AnnotationInput(
+            attributes=checked(attributes, "annotation"),
+            actor=ActorInput(kind=actor.kind, id=actor.id, version=actor.version) if actor else None,
+            payload=checked(payload, "annotation payload"),
+            idempotency_key=idempotency_key,
+            emit_event=emit_event,
+        )
+        drafts = annotation_drafts(given, self._blank_annotation(), workflow_id=self._workflow_id, new_id=self._ids.new)
+        with self._lock:
+            self._annotations.extend(drafts)
+
+    def take(self) -> tuple[tuple[LogRecord, ...], Progress | None]:
+        """What was recorded since the last time, for a heartbeat or the finish to write."""
+        with self._lock:
+            logs, self._logs = tuple(self._logs), []
+            progress, self._progress = self._progress, None
+            dropped, self._dropped = self._dropped, 0
+        if dropped:
+            self.log(LogLevel.WARN, f"{dropped} log lines were dropped: more than {MAX_BUFFERED_LOGS} were waiting")
+        return logs, progress
+
+    def give_back(self, logs: tuple[LogRecord, ...], progress: Progress | None) -> None:
+        """Undoes a `take` whose write failed; anything newer stays."""
+        with self._lock:
+            self._logs[:0] = logs
+            self._progress = self._progress or progress
+
+    def annotations(self) -> tuple[AnnotationDraft, ...]:
+        with self._lock:
+            return tuple(self._annotations)
+
+    def _blank_annotation(self) -> AnnotationRecord:
+        return AnnotationRecord(
+            id="",
+            workflow_run_id=self._stage.workflow_run_id,
+            scope="stage",
+            scope_id=self._stage.stage_id,
+            attempt=self._stage.attempt,
+            key="",
+            value=None,
+            created_at=self._clock.now(),
+            stage_record_id=self._stage.id,
+        )

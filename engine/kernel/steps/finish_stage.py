@@ -1,0 +1,207 @@
+"""One stage's outcome as a write set: the stage, its job, its run, and what follows, in one transaction."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from engine.definition.workflow import Workflow
+from engine.domain.events import StageCompleted, StageProgress, StageSuspended, WorkflowSuspended
+from engine.domain.lifecycle import Status
+from engine.domain.records import JobRecord, LogLevel, LogRecord, RunRecord, StageRecord
+from engine.kernel.outcomes import Completed, Failed, Outcome, Suspended
+from engine.kernel.recorder import Progress, Recorder
+from engine.kernel.steps.advance_run import advance_run, stage_failed, workflow_failed
+from engine.kernel.steps.open_group import Now
+from engine.ports.write_set import Closes, CompleteRun, JobChange, OpenGroup, StageChange, WriteSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What is known when a stage ends. `workflow` is None when it is no longer registered.
+
+    `poll_token` is set when a suspended stage ends by a poll, else the job's lease token fences the write.
+    """
+
+    run: RunRecord
+    stage: StageRecord
+    job: JobRecord
+    recorder: Recorder
+    workflow: Workflow[Any, Any] | None
+    now: Now
+    poll_token: str | None = None
+
+
+def finish_stage(ending: Ending, outcome: Outcome) -> WriteSet:
+    match outcome:
+        case Completed():
+            write_set = _complete(ending, outcome)
+        case Suspended():
+            write_set = _suspend(ending, outcome)
+        case Failed():
+            write_set = _fail(ending, outcome)
+    logs, progress = ending.recorder.take()
+    write_set = replace(write_set, logs=(*write_set.logs, *logs), annotations=ending.recorder.annotations())
+    return _with_progress(write_set, ending, progress)
+
+
+def what_follows(ending: Ending, outcome: Completed) -> OpenGroup | CompleteRun | None:
+    if ending.workflow is None:
+        return None
+    return advance_run(ending.workflow, ending.run, ending.stage.execution_group, ending.now, output=outcome.output)
+
+
+def _complete(ending: Ending, outcome: Completed) -> WriteSet:
+    stage, at = ending.stage, ending.now.at
+    duration_ms = _since_start(ending)
+    patch = {
+        "status": Status.COMPLETED,
+        "output_data": outcome.output,
+        "metrics": {**(stage.metrics or {}), **outcome.metrics} or None,
+        "embedding_info": outcome.embeddings,
+        "completed_at": at,
+        "duration_ms": duration_ms,
+        "error_code": None,
+        "error_message": None,
+        "next_poll_at": None,
+        "poll_token": None,
+        "poll_until": None,
+    }
+    return WriteSet(
+        run_id=ending.run.id,
+        at=at,
+        job=_job(ending, Status.COMPLETED),
+        stage=_stage(ending, patch),
+        artifacts=outcome.artifacts,
+        closes=Closes.STAGE,
+        then=what_follows(ending, outcome),
+        failed_event=workflow_failed(ending.run, ending.now),
+        events=(StageCompleted(**_names(ending), duration_ms=duration_ms),),
+    )
+
+
+def _suspend(ending: Ending, outcome: Suspended) -> WriteSet:
+    names = _names(ending)
+    patch = {
+        "status": Status.SUSPENDED,
+        "suspended_state": outcome.state,
+        "next_poll_at": outcome.next_poll_at,
+        "poll_interval_s": outcome.poll_interval_s,
+        "max_wait_until": outcome.max_wait_until,
+        "metrics": outcome.metrics or None,
+        "error_code": None,
+        "error_message": None,
+    }
+    run_names = {key: names[key] for key in ("timestamp", "workflow_run_id", "workflow_id")}
+    return WriteSet(
+        run_id=ending.run.id,
+        at=ending.now.at,
+        job=_job(ending, Status.SUSPENDED),
+        stage=_stage(ending, patch),
+        events=(
+            StageSuspended(**names, next_poll_at=outcome.next_poll_at),
+            WorkflowSuspended(**run_names, stage_id=ending.stage.stage_id),
+        ),
+    )
+
+
+def _fail(ending: Ending, outcome: Failed) -> WriteSet:
+    will_retry = outcome.retry_in is not None
+    patch: dict[str, Any] = {
+        "status": Status.FAILED,
+        "error_code": outcome.code,
+        "error_message": outcome.message,
+        "completed_at": None if will_retry else ending.now.at,
+        "duration_ms": None if will_retry else _since_start(ending),
+        "next_poll_at": None,
+        "poll_token": None,
+        "poll_until": None,
+    }
+    event = stage_failed(
+        ending.run, ending.stage, ending.now, code=outcome.code, message=outcome.message, will_retry=will_retry
+    )
+    failure = {"failure_code": outcome.code, "failure_message": outcome.message}
+    return WriteSet(
+        run_id=ending.run.id,
+        at=ending.now.at,
+        run={} if will_retry else failure,
+        job=_job(ending, Status.PENDING if will_retry else Status.FAILED, outcome),
+        stage=_stage(ending, patch),
+        closes=Closes.NOTHING if will_retry else Closes.GROUP,
+        failed_event=workflow_failed(ending.run, ending.now),
+        logs=(_error_log(ending, outcome),),
+        events=(event,),
+    )
+
+
+def _job(ending: Ending, to: Status, failed: Failed | None = None) -> JobChange:
+    return JobChange(
+        job_id=ending.job.id,
+        to=to,
+        status_in=frozenset({Status.SUSPENDED if ending.poll_token else Status.RUNNING}),
+        token=None if ending.poll_token else ending.job.lease_token,
+        due_in=(failed.retry_in or 0.0) if failed else 0.0,
+        error=failed.message if failed else None,
+    )
+
+
+def _stage(ending: Ending, patch: dict[str, Any]) -> StageChange:
+    return StageChange(
+        record_id=ending.stage.id,
+        status_in=frozenset({Status.SUSPENDED if ending.poll_token else Status.RUNNING}),
+        poll_token=ending.poll_token,
+        patch=patch,
+    )
+
+
+def _names(ending: Ending) -> dict[str, Any]:
+    stage = ending.stage
+    return {
+        "timestamp": ending.now.at,
+        "workflow_run_id": ending.run.id,
+        "workflow_id": ending.run.workflow_id,
+        "stage_id": stage.stage_id,
+        "stage_name": stage.stage_name,
+        "stage_number": stage.stage_number,
+        "attempt": stage.attempt,
+    }
+
+
+def _since_start(ending: Ending) -> int:
+    started = ending.stage.started_at or ending.now.at
+    return max(0, round((ending.now.at - started).total_seconds() * 1000))
+
+
+def _error_log(ending: Ending, outcome: Failed) -> LogRecord:
+    return LogRecord(
+        id=ending.now.ids.new(),
+        workflow_run_id=ending.run.id,
+        level=LogLevel.ERROR,
+        message=outcome.message.replace("\x00", "\ufffd"),
+        created_at=ending.now.at,
+        stage_id=ending.stage.stage_id,
+        stage_record_id=ending.stage.id,
+        metadata={"code": outcome.code, "trace": (outcome.trace or "").replace("\x00", "\ufffd") or None},
+    )
+
+
+def _with_progress(write_set: WriteSet, ending: Ending, progress: Progress | None) -> WriteSet:
+    if progress is None or write_set.stage is None:
+        return write_set
+    stage = replace(write_set.stage, patch={**write_set.stage.patch, "progress": progress.row()})
+    return replace(
+        write_set, stage=stage, events=(progress_event(ending.run, ending.stage, progress), *write_set.events)
+    )
+
+
+def progress_event(run: RunRecord, stage: StageRecord, progress: Progress) -> StageProgress:
+    return StageProgress(
+        timestamp=progress.at,
+        workflow_run_id=run.id,
+        workflow_id=run.workflow_id,
+        stage_id=stage.stage_id,
+        stage_name=stage.stage_name,
+        stage_number=stage.stage_number,
+        attempt=stage.attempt,
+        progress=progress.progress,
+        message=progress.message,
+        details=progress.details,
+    )
