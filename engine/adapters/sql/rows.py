@@ -1,0 +1,115 @@
+"""Between records and rows, by the names they share."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Column, Double, Row, Select, Table, select
+
+from engine.adapters.sql.column_types import Instant, Word, to_json, utc
+from engine.adapters.sql.schema import ANNOTATIONS, ARTIFACTS, JOBS, KEYS, LOGS, OUTBOX, RUNS, STAGES
+from engine.domain.errors import InvalidInput
+from engine.domain.json_values import checked
+from engine.domain.records import (
+    AnnotationRecord,
+    ArtifactRecord,
+    JobRecord,
+    KeyRecord,
+    LogRecord,
+    OutboxRecord,
+    RunRecord,
+    StageRecord,
+)
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+type AnyRow = Row[*tuple[Any, ...]]
+
+_NUL_IN_JSON = "\\u0000"
+
+
+@dataclass(frozen=True, eq=False)
+class Kind[R: "DataclassInstance"]:
+    """A record type and its table, which may have more columns: a newer release adds some before it runs."""
+
+    name: str
+    record_type: type[R]
+    table: Table
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(field.name for field in fields(self.record_type))
+
+    @cached_property
+    def columns(self) -> list[Column[Any]]:
+        return [self.table.c[name] for name in self.names]
+
+    @cached_property
+    def select(self) -> Select[Any]:
+        return select(*self.columns)
+
+    def record(self, row: AnyRow) -> R:
+        return self.record_type(**row._mapping)  # noqa: SLF001 — its public name in SQLAlchemy
+
+    def records(self, rows: Iterable[AnyRow]) -> list[R]:
+        return [self.record(row) for row in rows]
+
+    def values(self, record: R) -> dict[str, Any]:
+        """The record's row. Raises `InvalidInput` when PostgreSQL could not hold it, on SQLite too."""
+        row = self.fields(record)
+        storable(row, self.name)
+        return row
+
+    def fields(self, record: R) -> dict[str, Any]:
+        return {name: getattr(record, name) for name in self.names}
+
+    def from_json(self, row: Mapping[str, Any]) -> R:
+        """The record of a row that PostgreSQL turned into JSON."""
+        read = {name: row[name] for name in self.names}
+        for name, reader in self._readers:
+            if read[name] is not None:
+                read[name] = reader(read[name])
+        return self.record_type(**read)
+
+    @cached_property
+    def _readers(self) -> Sequence[tuple[str, Any]]:
+        instants = [(each.name, instant) for each in self.columns if isinstance(each.type, Instant)]
+        words = [(each.name, each.type.members) for each in self.columns if isinstance(each.type, Word)]
+        floats = [(each.name, float) for each in self.columns if isinstance(each.type, Double)]
+        return [*instants, *words, *floats]
+
+
+RUN = Kind("run", RunRecord, RUNS)
+STAGE = Kind("stage", StageRecord, STAGES)
+JOB = Kind("job", JobRecord, JOBS)
+LOG = Kind("log", LogRecord, LOGS)
+ARTIFACT = Kind("artifact", ArtifactRecord, ARTIFACTS)
+ANNOTATION = Kind("annotation", AnnotationRecord, ANNOTATIONS)
+EVENT = Kind("event", OutboxRecord, OUTBOX)
+KEY = Kind("idempotency key", KeyRecord, KEYS)
+
+
+def instant(text: str) -> datetime:
+    return utc(datetime.fromisoformat(text))
+
+
+def storable(row: Mapping[str, Any], what: str) -> str:
+    """The row as JSON. Raises `InvalidInput` naming the field that holds NaN, U+0000 or what is not JSON."""
+    try:
+        text = to_json(row)
+        text.encode()
+    except (TypeError, ValueError) as error:
+        _blame(row, what)
+        raise InvalidInput(f"{what} cannot be stored: {error}") from error
+    if _NUL_IN_JSON in text:
+        _blame(row, what)
+    return text
+
+
+def _blame(row: Mapping[str, Any], what: str) -> None:
+    for name, value in row.items():
+        if not isinstance(value, datetime):
+            checked(value, f"{what}.{name}")

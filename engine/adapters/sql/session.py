@@ -1,0 +1,73 @@
+"""One connection for the length of one transaction, or of one reading."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, Executable
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.dml import UpdateBase
+
+from engine.adapters.sql.rows import AnyRow
+from engine.adapters.sql.store_time import READ_NOW
+from engine.domain.errors import StoreError
+from engine.ports.clock import Clock
+
+type Parameters = Mapping[str, Any]
+type Result = CursorResult[*tuple[Any, ...]]
+
+
+class Session:
+    """Runs statements. `clock` is None where the server's clock is used."""
+
+    def __init__(self, connection: Connection, *, clock: Clock | None, writable: bool) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._writable = writable
+        self.dialect = connection.dialect.name
+        self.failure: DBAPIError | None = None
+
+    def all(self, statement: Executable, parameters: Parameters | None = None) -> Sequence[AnyRow]:
+        return self._execute(statement, parameters).all()
+
+    def first(self, statement: Executable, parameters: Parameters | None = None) -> AnyRow | None:
+        return self._execute(statement, parameters).first()
+
+    def lock(self, statement: Executable, parameters: Parameters) -> Sequence[AnyRow]:
+        """Rows read FOR UPDATE."""
+        self._refuse_writing()
+        return self._execute(statement, parameters).all()
+
+    def write(self, statement: UpdateBase, parameters: Parameters | Sequence[Parameters]) -> int:
+        """Gives how many rows were touched."""
+        self._refuse_writing()
+        return self._execute(statement, parameters).rowcount
+
+    def write_rows(self, statement: UpdateBase, parameters: Parameters | Sequence[Parameters]) -> Sequence[AnyRow]:
+        """Gives what the statement returns."""
+        self._refuse_writing()
+        return self._execute(statement, parameters).all()
+
+    def call(self, statement: Executable, parameters: Parameters | None = None) -> Any:
+        return self._execute(statement, parameters).scalar()
+
+    def now_or_none(self) -> datetime | None:
+        """What to bind as `:now`: None leaves the time to the server."""
+        return self._clock.now() if self._clock is not None else None
+
+    def now(self) -> datetime:
+        if self._clock is not None:
+            return self._clock.now()
+        now: datetime = self.call(READ_NOW, {"now": None})
+        return now
+
+    def _execute(self, statement: Executable, parameters: Parameters | Sequence[Parameters] | None) -> Result:
+        try:
+            return self._connection.execute(statement, parameters)
+        except DBAPIError as error:
+            self.failure = error
+            raise
+
+    def _refuse_writing(self) -> None:
+        if not self._writable:
+            raise StoreError("`read` changes nothing; use `transact`")

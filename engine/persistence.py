@@ -1,0 +1,5 @@
+"""Where the engine's state is kept: what a deployment imports to choose a store."""
+
+from engine.adapters.sql.persistence import SqlPersistence
+
+__all__ = ["SqlPersistence"]
