@@ -1,0 +1,5 @@
+from engine.kernel.job_queue import JobQueue
+
+
+class InMemoryJobQueue(JobQueue):
+    """Job rows in an `InMemoryPersistence`, doorbells in this process."""

@@ -1,0 +1,19 @@
+"""What users test their workflows with. The suites for one's own adapters are in `engine.testing.contracts`."""
+
+from engine.adapters.memory.blob_store import InMemoryBlobStore
+from engine.adapters.memory.job_queue import InMemoryJobQueue
+from engine.adapters.memory.persistence import InMemoryPersistence
+from engine.testing.clock import FakeClock
+from engine.testing.event_sink import CollectingEventSink
+from engine.testing.ids import FixedIds
+from engine.testing.scheduler import NoopScheduler
+
+__all__ = [
+    "CollectingEventSink",
+    "FakeClock",
+    "FixedIds",
+    "InMemoryBlobStore",
+    "InMemoryJobQueue",
+    "InMemoryPersistence",
+    "NoopScheduler",
+]

@@ -1,0 +1,14 @@
+from collections.abc import Mapping
+from datetime import datetime
+
+from engine.domain.stored_value import Json
+
+
+class NoopScheduler:
+    """Wakes nobody and remembers who asked."""
+
+    def __init__(self) -> None:
+        self.wakes: list[tuple[Mapping[str, Json], datetime]] = []
+
+    def wake(self, command: Mapping[str, Json], at: datetime) -> None:
+        self.wakes.append((command, at))
