@@ -50,6 +50,24 @@ $(UV): requirements/tools.txt
 	$(PYTHON) -m pip install -qq --disable-pip-version-check --upgrade --require-hashes --target .tools -r $<
 	@touch $@
 
+# Emulated AWS for the tests, in an environment of its own: it pins the botocore it imitates.
+CLOUD := ministack==1.5.33 boto3
+
+.PHONY: .venv-cloud lock-cloud
+.venv-cloud: .venv-cloud/.installed
+
+.venv-cloud/.installed: requirements/cloud.txt .python-version | $(UV)
+	$(UV) venv --quiet --allow-existing .venv-cloud
+	$(UV) pip sync --quiet --python .venv-cloud --require-hashes $<
+	@touch $@
+
+test: .venv-cloud
+
+lock-cloud: $(UV)
+	printf '%s\n' $(CLOUD) | $(LOCK) - --output-file requirements/cloud.txt
+
+lock: lock-cloud
+
 # dev.txt holds everything the tests need; the others are what is deployed, at the same versions.
 lock: $(UV)
 	$(LOCK) pyproject.toml --extra aws --extra psycopg --group dev --output-file requirements/dev.txt
