@@ -1,0 +1,44 @@
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+type Clients = Callable[[str], Any]
+"""Service name → its boto3 client, always the same one. `Any`, because boto3 is published without types."""
+
+RETRIES = {"mode": "standard", "total_max_attempts": 3}
+# S3 keeps signature version 4: without it a presigned URL binds no headers.
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "s3": {"signature_version": "s3v4", "read_timeout": 60},
+}
+
+
+class AwsClients:
+    """boto3's clients, each made on first use and kept.
+
+    `endpoint` sends all of them to an emulator. What is not given (region, credentials, dual-stack endpoints)
+    comes from where boto3 looks for it.
+    """
+
+    def __init__(self, *, region: str | None = None, endpoint: str | None = None) -> None:
+        self._region, self._endpoint = region, endpoint
+        self._made: dict[str, Any] = {}
+        # Sessions are not thread-safe while they make a client.
+        self._lock = threading.Lock()
+
+    def __call__(self, service: str) -> Any:
+        with self._lock:
+            if service not in self._made:
+                self._made[service] = self._make(service)
+            return self._made[service]
+
+    def _make(self, service: str) -> Any:
+        import boto3  # noqa: PLC0415 - costs half a second, and only deployments on AWS need it
+        from botocore.config import Config  # noqa: PLC0415 - as above
+
+        options: dict[str, Any] = {"read_timeout": 10, **OPTIONS.get(service, {})}
+        if self._endpoint and service == "s3":
+            options["s3"] = {"addressing_style": "path"}
+        config = Config(connect_timeout=5, retries=RETRIES, **options)
+        return boto3.session.Session().client(
+            service, region_name=self._region, endpoint_url=self._endpoint, config=config
+        )

@@ -1,0 +1,78 @@
+import json
+
+import pytest
+
+from engine.adapters.aws.job_message import (
+    UndecodableMessage,
+    decode_doorbell,
+    decode_wake,
+    encode_doorbell,
+    encode_wake,
+)
+from engine.ports.job_transport import Doorbell
+
+DOORBELL = Doorbell(job_id="j", workflow_run_id="r", workflow_id="w", stage_id="s", pool="default")
+BODY = json.loads(encode_doorbell(DOORBELL))
+
+
+def test_a_doorbell_comes_back_as_it_was_sent() -> None:
+    assert decode_doorbell(encode_doorbell(DOORBELL)) == DOORBELL
+
+
+def test_the_body_holds_ids_and_nothing_else() -> None:
+    rung = Doorbell(
+        job_id="j",
+        workflow_run_id="r",
+        workflow_id="w",
+        stage_id="s",
+        pool="default",
+        tenant="acme",
+        delay=9,
+    )
+    assert json.loads(encode_doorbell(rung)) == {
+        "version": 1,
+        "kind": "job",
+        "job_id": "j",
+        "workflow_run_id": "r",
+        "workflow_id": "w",
+        "stage_id": "s",
+        "pool": "default",
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ("", "body"),
+        ("not json", "body"),
+        ("[]", "body"),
+        (json.dumps(BODY | {"version": 2}), "version"),
+        (json.dumps(BODY | {"version": "1"}), "version"),
+        (json.dumps(BODY | {"kind": "wake"}), "kind"),
+        (json.dumps(BODY | {"job_id": ""}), "job_id"),
+        (json.dumps(BODY | {"job_id": 7}), "job_id"),
+        (json.dumps(BODY | {"payload": {}}), "payload"),
+        (json.dumps({name: value for name, value in BODY.items() if name != "pool"}), "pool"),
+    ],
+)
+def test_what_is_not_a_doorbell_is_refused_by_the_name_of_its_fault(body: str, named: str) -> None:
+    with pytest.raises(UndecodableMessage) as refusal:
+        decode_doorbell(body)
+    assert [problem.split(":")[0] for problem in refusal.value.problems] == [named]
+
+
+def test_a_refusal_does_not_quote_the_message() -> None:
+    with pytest.raises(UndecodableMessage) as refusal:
+        decode_doorbell(json.dumps(BODY | {"job_id": {"secret": "hunter2"}}))
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_a_wake_comes_back_as_it_was_sent() -> None:
+    command = {"type": "run.tend", "workflow_run_id": "r"}
+    assert decode_wake(encode_wake(command)) == command
+
+
+@pytest.mark.parametrize("body", [encode_doorbell(DOORBELL), '{"version": 1, "kind": "wake", "command": []}'])
+def test_what_is_not_a_wake_is_refused(body: str) -> None:
+    with pytest.raises(UndecodableMessage):
+        decode_wake(body)
