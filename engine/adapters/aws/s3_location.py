@@ -1,0 +1,37 @@
+import base64
+from dataclasses import dataclass
+
+from engine.domain.blob_keys import validate_key
+
+from engine.domain.errors import InvalidBlobKey
+
+S3_KEY_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class S3Location:
+    """Where blobs are: a bucket, and what their keys begin with there."""
+
+    bucket: str
+    prefix: str = ""
+
+    def full(self, key: str) -> str:
+        """The S3 key of a blob. Raises `InvalidBlobKey`; nothing is ever normalised."""
+        validate_key(key)
+        full = f"{self.prefix.rstrip('/')}/{key}" if self.prefix else key
+        if len(full.encode()) > S3_KEY_BYTES:
+            raise InvalidBlobKey(
+                f"the blob key {key[:80]!r}… is longer than the {S3_KEY_BYTES} bytes S3 takes"
+            )
+        return full
+
+    def target(self, key: str) -> dict[str, str]:
+        return {"Bucket": self.bucket, "Key": self.full(key)}
+
+    def key(self, full: str) -> str:
+        return full.removeprefix(self.full("x").removesuffix("x"))
+
+
+def s3_checksum(sha256: str) -> str:
+    """S3 writes digests in base64."""
+    return base64.b64encode(bytes.fromhex(sha256)).decode()
