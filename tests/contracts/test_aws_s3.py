@@ -187,6 +187,9 @@ def test_an_upload_in_parts_can_be_resumed_and_makes_one_blob(presigner: S3Presi
     assert again.upload_id == begun.upload_id
     assert sent(again.parts[1], b"THE END") == 400
     assert sent(again.parts[1], CHUNKS[1]) == 200
+    other = [PARTS[0], replace(PARTS[1], sha256=WHOLE)]
+    with pytest.raises(RefusedError, match="parts 2"):
+        presigner.complete_multipart("big", begun.upload_id, other)
     assert not store.has("big")
     presigner.complete_multipart("big", begun.upload_id, PARTS)
     with store.open("big") as stream:

@@ -9,7 +9,8 @@ from pathlib import Path
 def test_nothing_is_left_when_the_process_that_started_the_emulator_is_killed() -> None:
     script = (
         "import signal; from tests.support.ministack import Ministack\n"
-        "emulator = Ministack(); emulator.__enter__(); print(emulator._guard.pid, emulator._folder, flush=True); signal.pause()"
+        "emulator = Ministack().__enter__()\n"
+        "print(emulator._guard.pid, emulator._folder, flush=True); signal.pause()"
     )
     owner = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert owner.stdout is not None

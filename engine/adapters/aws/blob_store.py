@@ -26,9 +26,7 @@ MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 class S3BlobStore:
     """Needs s3:ListBucket besides the object actions: without it S3 answers 403 for missing keys."""
 
-    def __init__(
-        self, clients: Clients, location: S3Location, *, multipart_from: int = MULTIPART_FROM
-    ) -> None:
+    def __init__(self, clients: Clients, location: S3Location, *, multipart_from: int = MULTIPART_FROM) -> None:
         self._clients, self._location, self._multipart_from = clients, location, multipart_from
 
     @property
@@ -94,9 +92,7 @@ class S3BlobStore:
                 )
             for failed in answer.get("Errors", []):
                 kind = StoreUnavailable if is_passing_code(failed["Code"]) else StoreError
-                raise kind(
-                    f"could not delete {failed['Key']!r}: {failed['Code']} {failed.get('Message', '')}"
-                )
+                raise kind(f"could not delete {failed['Key']!r}: {failed['Code']} {failed.get('Message', '')}")
             deleted += len(keys)
         return deleted
 

@@ -33,7 +33,7 @@ class AwsClients:
 
     def _make(self, service: str) -> Any:
         import boto3  # noqa: PLC0415 - costs half a second, and only deployments on AWS need it
-        from botocore.config import Config  # noqa: PLC0415 - as above
+        from botocore.config import Config  # noqa: PLC0415 - comes with boto3
 
         options: dict[str, Any] = {"read_timeout": 10, **OPTIONS.get(service, {})}
         if self._endpoint and service == "s3":

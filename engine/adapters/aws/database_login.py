@@ -58,8 +58,6 @@ def verified_tls(ca_file: Path | None = None) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
-        raise SettingsError(
-            f"ENGINE_DB_CA_FILE: {str(ca_file)!r} is not a readable PEM bundle: {error}"
-        ) from error
+        raise SettingsError(f"ENGINE_DB_CA_FILE: {str(ca_file)!r} is not a readable PEM bundle: {error}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

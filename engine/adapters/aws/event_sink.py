@@ -22,9 +22,7 @@ class EventRefused(EngineError):
 class EventBridgeSink:
     """One `PutEvents` per event: its type is the detail type, its payload with id and sequence the detail."""
 
-    def __init__(
-        self, clients: Clients, bus: str, *, source: str = "workflow-engine", max_retries: int = 3
-    ) -> None:
+    def __init__(self, clients: Clients, bus: str, *, source: str = "workflow-engine", max_retries: int = 3) -> None:
         self._clients, self._bus, self._source = clients, bus, source
         self.max_retries = max_retries
 
@@ -64,11 +62,7 @@ def cut(detail: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_small(value: object) -> bool:
-    return (
-        len(value) <= SMALL_TEXT
-        if isinstance(value, str)
-        else value is None or isinstance(value, int | float)
-    )
+    return len(value) <= SMALL_TEXT if isinstance(value, str) else value is None or isinstance(value, int | float)
 
 
 def _compact(document: dict[str, Any]) -> str:

@@ -40,9 +40,7 @@ class SqsJobTransport:
             for batch in batches(mine):
                 try:
                     self._send(url, batch)
-                except (
-                    Exception
-                ):  # the jobs are committed and the sweep finds them; a failed ring must undo nothing
+                except Exception:  # the jobs are committed and the sweep finds them; a failed ring must undo nothing
                     logger.exception("could not ring for %s", _names(batch))
 
     def _send(self, url: str, batch: Sequence[Doorbell]) -> None:
@@ -53,9 +51,7 @@ class SqsJobTransport:
             failed = self._clients("sqs").send_message_batch(QueueUrl=url, Entries=entries).get("Failed", [])
             for each in (each for each in failed if each["SenderFault"]):
                 name = left[each["Id"]].job_id
-                logger.error(
-                    "SQS refused the doorbell of job %s: %s %s", name, each["Code"], each.get("Message")
-                )
+                logger.error("SQS refused the doorbell of job %s: %s %s", name, each["Code"], each.get("Message"))
             left = {each["Id"]: left[each["Id"]] for each in failed if not each["SenderFault"]}
             if not left:
                 return

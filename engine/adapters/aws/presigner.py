@@ -128,23 +128,17 @@ class S3Presigner:
             or stored[number].get("ChecksumSHA256") != s3_checksum(part.sha256)
         ]
         if wrong:
-            raise RefusedError(
-                f"parts {', '.join(wrong)} of {target['Key']!r} are missing or not as announced"
-            )
+            raise RefusedError(f"parts {', '.join(wrong)} of {target['Key']!r} are missing or not as announced")
         return [
             {"PartNumber": number, "ETag": stored[number]["ETag"], "ChecksumSHA256": s3_checksum(part.sha256)}
             for number, part in enumerate(parts, 1)
         ]
 
-    def _signed(
-        self, method: str, operation: str, request: Mapping[str, Any], seconds: int
-    ) -> PresignedRequest:
+    def _signed(self, method: str, operation: str, request: Mapping[str, Any], seconds: int) -> PresignedRequest:
         if not 0 < seconds <= MAX_SECONDS:
             raise InvalidInput(f"a presigned URL lives 1 to {MAX_SECONDS} seconds, not {seconds!r}")
         with translated(f"could not sign for {request['Key']!r}"):
-            url = self._s3.generate_presigned_url(
-                operation, Params=dict(request), ExpiresIn=seconds, HttpMethod=method
-            )
+            url = self._s3.generate_presigned_url(operation, Params=dict(request), ExpiresIn=seconds, HttpMethod=method)
         expires_at = self._clock.now() + timedelta(seconds=seconds)
         return PresignedRequest(method=method, url=url, expires_at=expires_at, headers=_headers(request))
 
@@ -178,6 +172,4 @@ def _check_sizes(parts: Sequence[Part]) -> None:
         raise InvalidInput(f"an upload has 1 to {MAX_PARTS} parts, not {len(parts)}")
     small = [str(number) for number, part in enumerate(parts[:-1], 1) if part.size < MIN_PART_BYTES]
     if small:
-        raise InvalidInput(
-            f"parts {', '.join(small)} are smaller than {MIN_PART_BYTES} bytes; only the last may be"
-        )
+        raise InvalidInput(f"parts {', '.join(small)} are smaller than {MIN_PART_BYTES} bytes; only the last may be")

@@ -2,7 +2,6 @@ import base64
 from dataclasses import dataclass
 
 from engine.domain.blob_keys import validate_key
-
 from engine.domain.errors import InvalidBlobKey
 
 S3_KEY_BYTES = 1024
@@ -20,9 +19,7 @@ class S3Location:
         validate_key(key)
         full = f"{self.prefix.rstrip('/')}/{key}" if self.prefix else key
         if len(full.encode()) > S3_KEY_BYTES:
-            raise InvalidBlobKey(
-                f"the blob key {key[:80]!r}… is longer than the {S3_KEY_BYTES} bytes S3 takes"
-            )
+            raise InvalidBlobKey(f"the blob key {key[:80]!r}… is longer than the {S3_KEY_BYTES} bytes S3 takes")
         return full
 
     def target(self, key: str) -> dict[str, str]:

@@ -23,9 +23,7 @@ class SecretReader:
         now = self._clock.now()
         if read_at is None or now - read_at >= MAX_AGE:
             with translated(f"could not read the secret {secret_id!r}"):
-                value = str(
-                    self._clients("secretsmanager").get_secret_value(SecretId=secret_id)["SecretString"]
-                )
+                value = str(self._clients("secretsmanager").get_secret_value(SecretId=secret_id)["SecretString"])
             self._read[secret_id] = (value, now)
         return value
 
