@@ -87,3 +87,21 @@ class JobRelease(Internal[bool]):
     """Hand a delivery back: the job is PENDING again at once and the delivery is not counted."""
 
     delivery: Delivery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobTimeout(Internal[bool]):
+    """A body ran past its time: the delivery fails with `StageTimeout`, so that its late result cannot be committed."""
+
+    workflow_run_id: str
+    job_id: str
+    lease_token: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseRelease(Internal[int]):
+    """Take back all that these workers hold, at once: they are known to be dead, or (`refund`) hand it back."""
+
+    worker_ids: tuple[str, ...]
+    refund: bool = False

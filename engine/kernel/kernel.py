@@ -38,6 +38,12 @@ class Kernel:
             command = parse_command(command)
         return ROUTES[type(command)](command, self.deps)
 
+    def timeout_of(self, delivery: Delivery) -> float | None:
+        """Seconds the delivery's body may take; None means no limit."""
+        workflow = self.deps.registry.get_workflow(delivery.claim.run.workflow_id)
+        stage = workflow.get_stage(delivery.claim.stage.stage_id) if workflow else None
+        return self.deps.timeout_of(stage) if stage else None
+
     def perform(self, delivery: Delivery) -> Outcome:
         """Runs the body of a claimed stage; commits nothing and never raises for what the body does."""
         return perform(delivery, self.deps)

@@ -86,6 +86,12 @@ class Recorder:
         with self._lock:
             self._annotations.extend(drafts)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether something waits for the next heartbeat."""
+        with self._lock:
+            return bool(self._logs) or self._progress is not None
+
     def take(self) -> tuple[tuple[LogRecord, ...], Progress | None]:
         """What was recorded since the last time, for a heartbeat or the finish to write."""
         with self._lock:

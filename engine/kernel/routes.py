@@ -10,7 +10,9 @@ from engine.kernel.handlers import (
     job_execute,
     job_release,
     job_start,
+    job_timeout,
     lease_reap_stale,
+    lease_release,
     outbox_flush,
     plugin_replay_dlq,
     run_cancel,
@@ -43,4 +45,6 @@ ROUTES: Mapping[type, Handler] = {
     deliveries.JobHeartbeat: heartbeat,
     deliveries.JobFinish: finish,
     deliveries.JobRelease: job_release.handle,
+    deliveries.JobTimeout: job_timeout.handle,
+    deliveries.LeaseRelease: lease_release.handle,
 }

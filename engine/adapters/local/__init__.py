@@ -1,0 +1,1 @@
+"""What one machine provides: worker locks and timers."""

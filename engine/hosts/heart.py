@@ -1,0 +1,91 @@
+"""Keeps one delivery at a time alive while its body runs, from a thread of its own."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from engine.hosts.options import DEFAULTS, HostOptions
+from engine.kernel.deliveries import Delivery, JobHeartbeat, JobTimeout
+from engine.kernel.kernel import Kernel
+from engine.kernel.outcomes import Outcome
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT_GRACE = 0.5
+
+
+class Heart:
+    """Writes logs and progress, renews the lease, brings cancellation to the body, ends it when its time is up.
+
+    An async body is cancelled by its executor in time. A sync one cannot be interrupted: its delivery is failed here,
+    so that whatever it returns later is a ghost, and `on_timeout` is told.
+    """
+
+    def __init__(
+        self, kernel: Kernel, options: HostOptions = DEFAULTS, *, on_timeout: Callable[[], None] | None = None
+    ) -> None:
+        self._kernel, self._options, self._on_timeout = kernel, options, on_timeout
+        self._changed = threading.Condition()
+        self._beating = threading.Lock()
+        self._delivery: Delivery | None = None
+        self._renew_at = self._end_at = 0.0
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+        self._thread.join()
+
+    def perform(self, delivery: Delivery) -> Outcome:
+        """Runs the body. When it returns, no heartbeat of it is under way any more."""
+        limit = self._kernel.timeout_of(delivery)
+        now = time.monotonic()
+        with self._changed:
+            self._delivery = delivery
+            self._renew_at = now + self._options.heartbeat
+            self._end_at = now + limit + TIMEOUT_GRACE if limit is not None else float("inf")
+        try:
+            return self._kernel.perform(delivery)
+        finally:
+            with self._beating, self._changed:
+                self._delivery = None
+
+    def _run(self) -> None:
+        while not self._stopped:
+            with self._changed:
+                self._changed.wait(self._options.flush)
+            with self._beating:
+                if self._delivery is not None and not self._stopped:
+                    self._beat(self._delivery)
+
+    def _beat(self, delivery: Delivery) -> None:
+        now = time.monotonic()
+        try:
+            if now >= self._end_at:
+                self._time_out(delivery)
+            elif now >= self._renew_at or delivery.recorder.has_news:
+                self._kernel.dispatch(JobHeartbeat(delivery=delivery, lease_seconds=self._options.lease))
+                self._renew_at = now + self._options.heartbeat
+        except Exception:
+            logger.exception("heartbeat of job %s failed", delivery.claim.job.id)
+
+    def _time_out(self, delivery: Delivery) -> None:
+        job, limit = delivery.claim.job, self._kernel.timeout_of(delivery) or 0.0
+        timeout = JobTimeout(
+            workflow_run_id=job.workflow_run_id, job_id=job.id, lease_token=delivery.token, seconds=limit
+        )
+        delivery.cancellation.cancelled = True
+        self._end_at = float("inf")
+        if self._kernel.dispatch(timeout) and self._on_timeout is not None:
+            self._on_timeout()

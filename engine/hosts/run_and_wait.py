@@ -1,0 +1,82 @@
+"""Creates a run and waits for its end."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.domain.lifecycle import TERMINAL, Status
+from engine.domain.records import StageRecord
+from engine.domain.stored_value import Json
+from engine.hosts.worker import WorkerHost
+from engine.kernel.commands import RunCreate
+from engine.kernel.kernel import Kernel
+from engine.kernel.reads import RunView
+
+LOOK_EVERY = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOutcome:
+    """A finished run. `total_cost` in US dollars, `duration_ms` from start to end."""
+
+    workflow_run_id: str
+    status: Status
+    stages: Sequence[StageRecord]
+    total_cost: float
+    total_tokens: int
+    duration_ms: int | None
+    output: Json
+    error: str | None
+
+
+def run_and_wait(
+    kernel: Kernel,
+    host: WorkerHost | None,
+    command: RunCreate,
+    *,
+    on_stage_change: Callable[[StageRecord], None] = lambda _stage: None,
+    timeout: float | None = None,
+) -> RunOutcome:
+    """Creates a run and waits until it has ended. `host` is started and stopped around it; None when one runs already.
+
+    `on_stage_change` gets each stage record whenever its status has changed. Raises what `run.create` raises, and
+    `TimeoutError` after `timeout` seconds, with the run going on.
+    """
+    created = kernel.dispatch(command.model_copy(update={"start": True}))
+    if host is None:
+        return _wait(kernel, created.workflow_run_id, on_stage_change, timeout)
+    with host:
+        return _wait(kernel, created.workflow_run_id, on_stage_change, timeout)
+
+
+def _wait(
+    kernel: Kernel, run_id: str, on_stage_change: Callable[[StageRecord], None], timeout: float | None
+) -> RunOutcome:
+    end = time.monotonic() + timeout if timeout is not None else float("inf")
+    seen: Mapping[str, Any] = {}
+    while True:
+        view = kernel.reads.run(run_id)
+        for stage in view.stages:
+            if seen.get(stage.id) != (stage.status, stage.attempt):
+                on_stage_change(stage)
+        seen = {stage.id: (stage.status, stage.attempt) for stage in view.stages}
+        if view.run.status in TERMINAL:
+            return _outcome(kernel, view)
+        if time.monotonic() > end:
+            raise TimeoutError(f"run {run_id!r} is still {view.run.status} after {timeout:g} s")
+        time.sleep(LOOK_EVERY)
+
+
+def _outcome(kernel: Kernel, view: RunView) -> RunOutcome:
+    run = view.run
+    return RunOutcome(
+        workflow_run_id=run.id,
+        status=run.status,
+        stages=view.stages,
+        total_cost=run.total_cost,
+        total_tokens=run.total_tokens,
+        duration_ms=run.duration_ms,
+        output=kernel.reads.value(run.output),
+        error=run.failure_message,
+    )

@@ -1,0 +1,117 @@
+"""A host for one invocation at a time: no loop, nothing left running when it answers."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from engine.definition.stage import Stage
+from engine.hosts.heart import Heart
+from engine.hosts.job_runner import JobReport, JobRunner
+from engine.hosts.maintenance import TickResult, run_tick
+from engine.hosts.options import DEFAULTS, HostOptions
+from engine.kernel.commands import OutboxFlush, RunTend
+from engine.kernel.deliveries import LeaseRelease
+from engine.kernel.kernel import Kernel
+from engine.ports.persistence import NoClaim
+
+NO_LIMIT = float("inf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobMessage:
+    """What a queue delivers: the ids of a job row. Only `job_id` and `workflow_run_id` decide; the rest is for logs."""
+
+    job_id: str
+    workflow_run_id: str
+    workflow_id: str
+    stage_id: str
+    attempt: int = 1
+    max_attempts: int | None = None
+    payload: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """`ghost` means: nothing to do here (any more). Every outcome is to be acknowledged; only exceptions are not."""
+
+    outcome: Literal["completed", "suspended", "failed", "ghost"]
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessedJobs:
+    processed: int = 0
+    succeeded: int = 0
+    failed: int = 0
+
+
+class ServerlessHost:
+    """Works within one invocation.
+
+    `time_left` gives the seconds the invocation still has; no stage is started, or claimed along, with less than its
+    timeout plus `reserve`. `on_timeout` is told when a sync body ran past its time and still holds its thread: the
+    process
+    should not be used again.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        *,
+        worker_id: str,
+        time_left: Callable[[], float] = lambda: NO_LIMIT,
+        reserve: float = 5.0,
+        options: HostOptions = DEFAULTS,
+        on_timeout: Callable[[], None] | None = None,
+    ) -> None:
+        self._kernel, self.worker_id, self._options = kernel, worker_id, options
+        self._time_left, self._reserve, self._on_timeout = time_left, reserve, on_timeout
+
+    def handle_job(self, message: JobMessage) -> JobResult:
+        """Runs the job the message names, and what follows it in the same run while there is time.
+
+        A job that cannot be claimed is a duplicate, a ghost, or the doorbell of a worker that died further along:
+        its run
+        is tended before the answer. Raises only what the infrastructure raises.
+        """
+        report = self._run(job_id=message.job_id, run_id=message.workflow_run_id)
+        if isinstance(report, NoClaim):
+            self._kernel.dispatch(RunTend(workflow_run_id=message.workflow_run_id))
+            return JobResult(outcome="ghost", error="nothing to claim")
+        return JobResult(outcome=report.outcome, error=report.error)
+
+    def process_available_jobs(self, max_jobs: int = 1, *, pools: tuple[str, ...] = ("default",)) -> ProcessedJobs:
+        """Claims and runs up to `max_jobs` of the most urgent due jobs."""
+        reports: list[JobReport] = []
+        while len(reports) < max_jobs:
+            report = self._run(pools=pools)
+            if isinstance(report, NoClaim):
+                break
+            reports.append(report)
+        succeeded = sum(report.outcome in {"completed", "suspended"} for report in reports)
+        return ProcessedJobs(processed=len(reports), succeeded=succeeded, failed=len(reports) - succeeded)
+
+    def run_maintenance_tick(self) -> TickResult:
+        return run_tick(self._kernel, self.worker_id, self._options)
+
+    def handle_wake(self, command: Mapping[str, Any]) -> object:
+        """Dispatches a command that was asked for by the scheduler. One that finds nothing to do is a no-op."""
+        return self._kernel.dispatch(command)
+
+    def hand_back(self) -> int:
+        """Releases whatever this host holds, without counting the delivery. Gives how many jobs."""
+        return self._kernel.dispatch(LeaseRelease(worker_ids=(self.worker_id,), refund=True))
+
+    def _run(
+        self, *, pools: tuple[str, ...] = (), job_id: str | None = None, run_id: str | None = None
+    ) -> JobReport | NoClaim:
+        with Heart(self._kernel, self._options, on_timeout=self._on_timeout) as heart:
+            runner = JobRunner(self._kernel, heart, self.worker_id, self._options, may_continue=self._has_time_for)
+            report = runner.run(pools=pools, job_id=job_id, run_id=run_id)
+        if not isinstance(report, NoClaim):
+            self._kernel.dispatch(OutboxFlush(workflow_run_id=report.workflow_run_id))
+        return report
+
+    def _has_time_for(self, stage: Stage[Any, Any, Any]) -> bool:
+        needed = self._kernel.deps.timeout_of(stage) or 0.0
+        return self._time_left() >= needed + self._reserve

@@ -1,0 +1,195 @@
+"""A host that stays: a container or a laptop."""
+
+import logging
+import os
+import queue
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import FrameType, TracebackType
+from typing import Any, Protocol, Self
+
+from engine.hosts.backoff import Backoff
+from engine.hosts.child import KernelFactory
+from engine.hosts.job_runner import JobReport
+from engine.hosts.maintenance import run_tick
+from engine.hosts.options import DEFAULTS, HostOptions
+from engine.hosts.process_slots import ProcessSlot
+from engine.hosts.slots import Doorbells, Duty, Locks, ThreadSlot, no_locks
+from engine.kernel.commands import OutboxFlush, RunTend
+from engine.kernel.deliveries import LeaseRelease
+from engine.kernel.kernel import Kernel
+
+logger = logging.getLogger(__name__)
+
+
+LONGEST_SLEEP = 0.25
+"""Seconds after which new timers are noticed."""
+
+
+class Timers(Protocol):
+    """Wakes that were asked for in this process."""
+
+    def take_due(self, now: datetime) -> Sequence[Mapping[str, Any]]: ...
+    def next_at(self) -> datetime | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStats:
+    worker_id: str
+    jobs_processed: int
+    orchestration_ticks: int
+    is_running: bool
+    uptime: float
+    """Seconds since start."""
+
+
+class WorkerHost:
+    """Runs jobs in `slots` worker slots and does the maintenance.
+
+    With `factory` each slot is a child process that builds its own kernel, so that a body that holds the interpreter
+    loses no lease and a sync body past its time can be ended; without it slots are threads of this process. `run_id`
+    keeps the host to one run. `locks` gives what a slot holds while it lives.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        *,
+        doorbells: Doorbells,
+        timers: Timers,
+        slots: int = 1,
+        pools: tuple[str, ...] = ("default",),
+        run_id: str | None = None,
+        worker_id: str | None = None,
+        factory: KernelFactory | None = None,
+        locks: Locks = no_locks,
+        options: HostOptions = DEFAULTS,
+    ) -> None:
+        self.worker_id = worker_id or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._kernel, self._timers, self._options = kernel, timers, options
+        self._duty = Duty(pools=pools, options=options, on_report=self._report, run_id=run_id, locks=locks)
+        self._slots = [self._slot(number, doorbells, factory) for number in range(1, slots + 1)]
+        self._orchestration = threading.Thread(target=self._orchestrate, name="orchestration", daemon=True)
+        self._to_flush: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._jobs = self._ticks = 0
+        self._started_at = 0.0
+
+    def start(self) -> None:
+        """Returns at once; the work goes on in threads, or child processes."""
+        self._started_at = time.monotonic()
+        self._orchestration.start()
+        for slot in self._slots:
+            slot.start()
+
+    def stop(self, grace: float = 30.0) -> bool:
+        """Lets running bodies end within `grace` seconds and hands back what is left. True when all ended by
+        themselves."""
+        self._duty.stopping.set()
+        self._to_flush.put(None)
+        end = time.monotonic() + grace
+        late = [slot for slot in self._slots if not slot.join(max(0.0, end - time.monotonic()))]
+        for slot in late:
+            slot.abandon()
+            slot.join(1.0)
+        if late:
+            self._kernel.dispatch(LeaseRelease(worker_ids=tuple(slot.worker_id for slot in late), refund=True))
+        self._orchestration.join(max(1.0, end - time.monotonic()))
+        return not late
+
+    def get_stats(self) -> WorkerStats:
+        return WorkerStats(
+            worker_id=self.worker_id,
+            jobs_processed=self._jobs,
+            orchestration_ticks=self._ticks,
+            is_running=self._orchestration.is_alive() and not self._duty.stopping.is_set(),
+            uptime=time.monotonic() - self._started_at if self._started_at else 0.0,
+        )
+
+    def run_until_signalled(self, grace: float = 30.0) -> bool:
+        """Starts, waits for SIGTERM or SIGINT, stops. For the main thread. What `stop` gives."""
+        signalled = threading.Event()
+
+        def note(_number: int, _frame: FrameType | None) -> None:
+            signalled.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, note)
+        self.start()
+        signalled.wait()
+        return self.stop(grace)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _slot(self, number: int, doorbells: Doorbells, factory: KernelFactory | None) -> ThreadSlot | ProcessSlot:
+        worker_id = f"{self.worker_id}.{number}"
+        if factory is None:
+            return ThreadSlot(self._kernel, doorbells, worker_id, self._duty)
+        return ProcessSlot(self._kernel, doorbells, worker_id, self._duty, factory)
+
+    def _report(self, report: JobReport) -> None:
+        self._jobs += 1
+        self._to_flush.put(report.workflow_run_id)
+
+    def _orchestrate(self) -> None:
+        backoff = Backoff("orchestration", self._options, self._duty.stopping)
+        next_tick = time.monotonic()
+        while not self._duty.stopping.is_set():
+            try:
+                if time.monotonic() >= next_tick:
+                    next_tick = time.monotonic() + self._options.orchestration
+                    self._tick()
+                self._fire_timers()
+                self._flush(self._sleep(next_tick))
+                backoff.worked()
+            except Exception as error:  # noqa: BLE001 - a database that is away must not end the maintenance
+                backoff.failed(error)
+        self._last_flush()
+
+    def _tick(self) -> None:
+        self._ticks += 1
+        if self._duty.run_id is not None:
+            self._kernel.dispatch(RunTend(workflow_run_id=self._duty.run_id))
+        else:
+            run_tick(self._kernel, self.worker_id, self._options)
+
+    def _fire_timers(self) -> None:
+        for command in self._timers.take_due(self._kernel.deps.clock.now()):
+            self._kernel.dispatch(command)
+
+    def _sleep(self, next_tick: float) -> str | None:
+        """Until the next tick or timer, or a run with events; gives that run."""
+        timer = self._timers.next_at()
+        wait = next_tick - time.monotonic()
+        if timer is not None:
+            wait = min(wait, (timer - self._kernel.deps.clock.now()).total_seconds())
+        try:
+            return self._to_flush.get(timeout=min(max(wait, 0.0), LONGEST_SLEEP))
+        except queue.Empty:
+            return None
+
+    def _flush(self, run_id: str | None) -> None:
+        runs = {run_id} if run_id else set()
+        while not self._to_flush.empty():
+            if (another := self._to_flush.get()) is not None:
+                runs.add(another)
+        for each in runs:
+            self._kernel.dispatch(OutboxFlush(workflow_run_id=each))
+
+    def _last_flush(self) -> None:
+        try:
+            self._flush(None)
+        except Exception:
+            logger.exception("the last flush failed")

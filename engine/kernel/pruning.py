@@ -1,0 +1,83 @@
+"""Removes what is old or belongs to nobody, in bounded batches."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from engine.domain.lifecycle import TERMINAL
+from engine.domain.records import RunRecord
+from engine.domain.stored_value import blob_keys
+from engine.kernel.deps import Deps
+from engine.kernel.outputs import run_prefix
+from engine.ports.transaction import RunFilter, Tx
+
+BATCH = 100
+LATE_WORKER = timedelta(hours=1)
+"""A worker that lost its run may still be writing for so long after its lease."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    runs: int = 0
+    blobs: int = 0
+    keys: int = 0
+
+
+def prune(deps: Deps, older_than: timedelta, *, lease: timedelta) -> Pruned:
+    """Deletes runs that ended longer ago than that, with rows and blobs, idempotency keys of the same age, and blobs
+    of other ended runs that no row refers to. May be stopped and called again at any time."""
+    runs, blobs = _old_runs(deps, older_than)
+    before, keys = deps.clock.now() - older_than, 0
+    while deleted := deps.persistence.transact(lambda tx: tx.keys.prune(before, BATCH)):
+        keys += deleted
+    return Pruned(runs=runs, blobs=blobs + _orphans(deps, lease), keys=keys)
+
+
+def _old_runs(deps: Deps, older_than: timedelta) -> tuple[int, int]:
+    """Blobs go first: what a crash leaves is found again by its rows."""
+    before = deps.clock.now() - older_than
+    runs = blobs = 0
+    while batch := deps.persistence.read(lambda tx: tx.runs.ended(before, BATCH)):
+        blobs += sum(deps.blob_store.delete_prefix(run_prefix(run)) for run in batch)
+        ids = [run.id for run in batch]
+        deps.persistence.transact(lambda tx, ids=ids: tx.runs.delete(ids))  # type: ignore[misc]  # mypy: default in lambda
+        runs += len(batch)
+    return runs, blobs
+
+
+def _orphans(deps: Deps, lease: timedelta) -> int:
+    quiet_since = deps.clock.now() - lease - LATE_WORKER
+    deleted = 0
+    for run in _ended_runs(deps):
+        timeouts = deps.pool_timeouts.values()
+        slowest = timedelta(seconds=max(timeouts, default=0.0))
+        if run.completed_at is None or run.completed_at > quiet_since - slowest:
+            continue
+        kept = _referred(run, deps)
+        for key in [key for key in deps.blob_store.list(run_prefix(run)) if _is_result(key) and key not in kept]:
+            deps.blob_store.delete(key)
+            deleted += 1
+    return deleted
+
+
+def _ended_runs(deps: Deps) -> Iterator[RunRecord]:
+    where = RunFilter(statuses=TERMINAL)
+    while page := deps.persistence.read(lambda tx, where=where: tx.runs.search(where, BATCH)):  # type: ignore[misc]  # mypy: default in lambda
+        yield from page
+        where = RunFilter(statuses=TERMINAL, before=page[-1].id)
+
+
+def _is_result(key: str) -> bool:
+    """Whether a delivery wrote it as its result; what bodies keep in `ctx.storage` is theirs."""
+    return key.endswith("/output.json") or "/artifacts/" in key
+
+
+def _referred(run: RunRecord, deps: Deps) -> set[str]:
+    def read(tx: Tx) -> set[str]:
+        stored = [run.input, run.output]
+        for stage in tx.stages.of_run(run.id):
+            stored += [stage.input_data, stage.output_data]
+        keys = {key for value in stored for key in blob_keys(value)}
+        return keys | {artifact.blob_key for artifact in tx.artifacts.of_run(run.id)}
+
+    return deps.persistence.read(read)
