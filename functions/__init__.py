@@ -1,0 +1,1 @@
+"""Entry points of a deployment, and the workflows it runs."""

@@ -1,0 +1,1 @@
+"""The folder to edit: one module per workflow, and `registry.py` listing them."""

@@ -1,0 +1,1 @@
+"""Reading and measuring documents: pure functions that know nothing of workflows."""

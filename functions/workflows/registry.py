@@ -1,0 +1,9 @@
+"""Which workflows this deployment offers. Each is imported on first use only."""
+
+from collections.abc import Mapping
+from typing import Final
+
+WORKFLOWS: Final[Mapping[str, str]] = {
+    "document-analysis": "functions.workflows.document_analysis:workflow",
+    "nightly-batch": "functions.workflows.nightly_batch:workflow",
+}
