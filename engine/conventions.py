@@ -3,15 +3,19 @@
 Keys are dotted and lowercase; a plural name holds a list.
 """
 
+import json
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
 
 from engine.domain.errors import DefinitionError
 from engine.domain.stored_value import Json
+
+__all__ = ["Actor", "Approval", "Decision", "Revision", "Trigger", "TypedKey", "typed_key"]
 
 _KEY = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)+")
 
@@ -30,16 +34,18 @@ class TypedKey[T]:
     """An annotation key that accepts values of one type."""
 
     key: str
-    value_type: Any = field(repr=False)
+    value_type: type[T] = field(repr=False)
     _adapter: TypeAdapter[T] = field(repr=False, compare=False)
 
     def to_json(self, value: T) -> Json:
         """The JSON form of the value. `TypeError` when it is of another type."""
         try:
-            return self._adapter.dump_python(self._adapter.validate_python(value, strict=True), mode="json")
-        except ValidationError as error:
-            reason = error.errors(include_url=False)[0]["msg"]
+            stored = to_jsonable_python(self._adapter.validate_python(value, strict=True))
+            json.dumps(stored, allow_nan=False)
+        except ValueError as error:
+            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
             raise TypeError(f"annotation {self.key!r} does not take {value!r}: {reason}") from error
+        return stored
 
     def __str__(self) -> str:
         return self.key
@@ -79,7 +85,7 @@ class Approval:
     """Who approved it, when, under which rules."""
 
     approvers = typed_key("approval.approvers", list[str])
-    timestamp: TypedKey[datetime] = TypedKey("approval.timestamp", AwareDatetime, TypeAdapter(AwareDatetime))
+    timestamp: TypedKey[datetime] = TypedKey("approval.timestamp", datetime, TypeAdapter(AwareDatetime))
     policy_version = typed_key("approval.policy.version", str)
 
 

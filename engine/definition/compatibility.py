@@ -1,8 +1,10 @@
-"""Whether one type's stored form can ever fit another type. Says no only when it is sure."""
+"""Whether one type's stored form can ever fit another type.
+
+Says no only when it is sure, with one rule of its own: text is never meant as a number, even if it holds digits.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 from uuid import UUID
@@ -25,35 +27,34 @@ TEXT, NUMBER, INTEGER, BOOLEAN, NULL, ARRAY, OBJECT = (
     "object",
 )
 
-GIVES: Mapping[type, Set[str]] = {
+REWRITING = {"coerce_numbers_to_str", "json_encoders"}
+TEMPORAL = {TEXT, INTEGER, NUMBER}
+NUMERIC = {BOOLEAN, INTEGER, NUMBER}
+
+GIVES: Mapping[Any, Set[str]] = {
     str: {TEXT},
+    bytes: {TEXT},
+    UUID: {TEXT},
     int: {INTEGER},
     float: {NUMBER},
     bool: {BOOLEAN},
     NoneType: {NULL},
-    bytes: {TEXT},
-    datetime: {TEXT},
-    date: {TEXT},
-    time: {TEXT},
-    timedelta: {TEXT},
-    UUID: {TEXT},
-    Decimal: {TEXT},
+    None: {NULL},
     list: {ARRAY},
     tuple: {ARRAY},
     set: {ARRAY},
     frozenset: {ARRAY},
     dict: {OBJECT},
 }
-TAKES: Mapping[type, Set[str]] = {
+TAKES: Mapping[Any, Set[str]] = {
     **GIVES,
-    int: {INTEGER, NUMBER},
-    float: {INTEGER, NUMBER},
-    bool: {BOOLEAN, INTEGER},
-    datetime: {TEXT, INTEGER, NUMBER},
-    date: {TEXT, INTEGER, NUMBER},
-    time: {TEXT, INTEGER, NUMBER},
-    timedelta: {TEXT, INTEGER, NUMBER},
-    Decimal: {TEXT, INTEGER, NUMBER},
+    int: NUMERIC,
+    float: NUMERIC,
+    bool: NUMERIC,
+    datetime: TEMPORAL,
+    date: TEMPORAL,
+    time: TEMPORAL,
+    timedelta: TEMPORAL,
 }
 
 
@@ -83,7 +84,7 @@ def _object_mismatches(
             yield f"{where} is missing"
 
 
-def _kinds(shape: Shape, table: Mapping[type, Set[str]]) -> Set[str] | None:
+def _kinds(shape: Shape, table: Mapping[Any, Set[str]]) -> Set[str] | None:
     """The JSON kinds of a type; None when unknown."""
     if isinstance(shape, Mapping):
         return {OBJECT}
@@ -93,12 +94,14 @@ def _kinds(shape: Shape, table: Mapping[type, Set[str]]) -> Set[str] | None:
         return None if None in members else frozenset().union(*(each for each in members if each is not None))
     if _is_plain_model(shape):
         return {OBJECT}
-    return table.get(origin or shape) if _is_hashable(shape) else None
+    return table.get(origin or shape)
 
 
 def _is_plain_model(shape: Shape) -> bool:
     """A model whose fields alone decide what it gives and takes."""
     if not isinstance(shape, type) or not issubclass(shape, BaseModel) or issubclass(shape, RootModel):
+        return False
+    if not shape.__pydantic_complete__ or REWRITING & shape.model_config.keys():
         return False
     hooks = shape.__pydantic_decorators__
     rewriting = [each for each in hooks.model_validators.values() if each.info.mode != "after"]
@@ -113,7 +116,10 @@ def _keys(shape: Shape) -> Mapping[str, Shape] | None:
         return None
     by_alias = shape.model_config.get("serialize_by_alias")
     fields = shape.model_fields.items()
-    return {(each.serialization_alias if by_alias else None) or name: each.annotation for name, each in fields}
+    return {
+        (each.serialization_alias if by_alias else None) or name: Any if each.metadata else each.annotation
+        for name, each in fields
+    }
 
 
 def _fields(shape: Shape) -> Sequence[tuple[str, FieldInfo]] | None:
@@ -122,7 +128,3 @@ def _fields(shape: Shape) -> Sequence[tuple[str, FieldInfo]] | None:
 
 def _listed(kinds: Set[str]) -> str:
     return " or ".join(sorted(kinds))
-
-
-def _is_hashable(shape: Shape) -> bool:
-    return getattr(type(shape), "__hash__", None) is not None

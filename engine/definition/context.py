@@ -17,7 +17,7 @@ from engine.definition.json_values import as_json, as_readable_json
 from engine.definition.memory import MemoryCancellation, MemoryOutputs, MemoryRecorder, MemoryStorage
 from engine.definition.results import SuspendedState
 from engine.definition.schemas import NoConfig
-from engine.domain.errors import MissingStageOutput, StageCancelled
+from engine.domain.errors import InvalidStageData, MissingStageOutput, StageCancelled
 from engine.domain.stored_value import Json
 
 
@@ -150,7 +150,10 @@ class StageContext[In, Config = NoConfig](BodyContext[Config]):
         return self.storage.load(name)["value"] if self.storage.exists(name) else self._remember(name, await fn())
 
     def _remember(self, name: str, result: object) -> Json:
-        value = as_json(result)
+        try:
+            value = as_json(result)
+        except ValueError as error:
+            raise InvalidStageData(f"stage {self.stage_id!r}: a result of once() must be JSON: {error}") from error
         self.storage.save(name, {"value": value})
         return value
 

@@ -9,11 +9,11 @@ from engine.definition.stage import Stage
 type Groups = Sequence[Sequence[Stage[Any, Any, Any]]]
 
 
-def describe(name: str, workflow_id: str, groups: Groups) -> str:
+def describe(heading: str, description: str, groups: Groups) -> str:
     stages = sum(len(group) for group in groups)
-    heading = f"{name} ({workflow_id}): {_counted(stages, 'stage')} in {_counted(len(groups), 'execution group')}"
+    counts = f"{_counted(stages, 'stage')} in {_counted(len(groups), 'execution group')}"
     lines = [line for number, group in enumerate(groups, 1) for line in _group_lines(number, group)]
-    return "\n".join([heading, *lines])
+    return "\n".join([f"{heading}: {counts}", *([description] if description else []), *lines])
 
 
 def to_mermaid(groups: Groups) -> str:

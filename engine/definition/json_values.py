@@ -1,10 +1,13 @@
 """What can be stored: JSON without NaN and infinities."""
 
 from math import isfinite
+from typing import Any
 
-from pydantic_core import to_jsonable_python
+from pydantic_core import from_json, to_json, to_jsonable_python
 
 from engine.domain.stored_value import Json
+
+CONTAINERS = (dict, list, tuple, set, frozenset)
 
 
 def as_json(value: object) -> Json:
@@ -16,30 +19,21 @@ def as_json(value: object) -> Json:
 
 def as_readable_json(value: object) -> Json:
     """The value as JSON types, whatever it is: what has no JSON form becomes text. For logs."""
-    return to_jsonable_python(value, serialize_unknown=True, bytes_mode="base64", inf_nan_mode="strings")
+    return from_json(to_json(value, serialize_unknown=True, bytes_mode="base64", inf_nan_mode="strings"))
 
 
-def refuse_non_finite(value: Json) -> None:
-    path = _non_finite_path(value)
+def refuse_non_finite(value: object) -> None:
+    """`ValueError` naming the place of the first NaN or infinity in nested dicts, lists, tuples and sets."""
+    path = _non_finite_path({"": value})
     if path is not None:
-        raise ValueError(f"{path or '(value)'}: NaN and infinities cannot be stored as JSON")
+        raise ValueError(f"{path.strip('.') or '(value)'}: NaN and infinities cannot be stored as JSON")
 
 
-def _non_finite_path(value: Json) -> str | None:
-    """Where the first NaN or infinity is; "" when it is the value itself."""
-    match value:
-        case float():
-            return None if isfinite(value) else ""
-        case dict():
-            return _first_path(value.items())
-        case list():
-            return _first_path(enumerate(value))
-        case _:
-            return None
-
-
-def _first_path(items: Json) -> str | None:
-    for key, part in items:
-        if isinstance(part, float | dict | list) and (path := _non_finite_path(part)) is not None:
-            return f"{key}.{path}".rstrip(".")
+def _non_finite_path(container: Any) -> str | None:
+    for key, part in container.items() if isinstance(container, dict) else enumerate(container):
+        if isinstance(part, float):
+            if not isfinite(part):
+                return str(key)
+        elif isinstance(part, CONTAINERS) and (path := _non_finite_path(part)) is not None:
+            return f"{key}.{path}"
     return None

@@ -25,7 +25,7 @@ class RetryPolicy:
     give_up_on: tuple[type[BaseException], ...] = ()
 
     def __post_init__(self) -> None:
-        problem = self._problem()
+        problem = self._wait_problem() or self._choice_problem()
         if problem:
             raise DefinitionError(f"RetryPolicy: {problem}")
 
@@ -39,21 +39,23 @@ class RetryPolicy:
         """Whether this error is worth another attempt."""
         return isinstance(error, self.retry_on) and not isinstance(error, (*self.give_up_on, *NEVER_RETRIED))
 
-    def _problem(self) -> str | None:
+    def _wait_problem(self) -> str | None:
         try:
             shortest, longest = seconds(self.initial, "initial"), seconds(self.max, "max")
         except ValueError as error:
             return str(error)
-        checks = {
-            f"max_attempts must be a whole number, 1 or more, not {self.max_attempts!r}": type(self.max_attempts) is int
-            and self.max_attempts >= 1,
-            f"factor must be 1 or more, not {self.factor!r}": self.factor >= 1,
-            f"max ({longest:g} s) is shorter than initial ({shortest:g} s)": longest >= shortest,
-            f"jitter must be between 0 and 1, not {self.jitter!r}": 0 <= self.jitter <= 1,
-            "retry_on and give_up_on must be tuples of exception classes": _are_exceptions(self.retry_on)
-            and _are_exceptions(self.give_up_on),
-        }
-        return next((problem for problem, holds in checks.items() if not holds), None)
+        if longest < shortest:
+            return f"max ({longest:g} s) is shorter than initial ({shortest:g} s)"
+        if self.factor < 1:
+            return f"factor must be 1 or more, not {self.factor!r}"
+        return None if 0 <= self.jitter <= 1 else f"jitter must be between 0 and 1, not {self.jitter!r}"
+
+    def _choice_problem(self) -> str | None:
+        if type(self.max_attempts) is not int or self.max_attempts < 1:
+            return f"max_attempts must be a whole number, 1 or more, not {self.max_attempts!r}"
+        if not (_are_exceptions(self.retry_on) and _are_exceptions(self.give_up_on)):
+            return "retry_on and give_up_on must be tuples of exception classes"
+        return None
 
 
 def _are_exceptions(classes: object) -> bool:

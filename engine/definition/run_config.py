@@ -33,13 +33,7 @@ def complete_config(
 def default_config(stage: AnyStage) -> dict[str, Json]:
     """The options that have a default."""
     model: type[BaseModel] = stage.config_type.declared
-    defaults = {
-        name: field.get_default(call_default_factory=True, validated_data={})
-        for name, field in model.model_fields.items()
-        if not field.is_required()
-    }
-    stored: dict[str, Json] = model.model_construct(None, **defaults).model_dump(mode="json", warnings=False)
-    return {name: value for name, value in stored.items() if name in defaults}
+    return model.model_construct().model_dump(mode="json", round_trip=True, warnings=False)
 
 
 def _complete_slice(stage: AnyStage, given: object) -> dict[str, Json]:

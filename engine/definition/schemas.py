@@ -50,7 +50,7 @@ class Schema[T]:
 
     @property
     def name(self) -> str:
-        return getattr(self.declared, "__name__", None) or str(self.declared)
+        return self.declared.__name__ if isinstance(self.declared, type) else str(self.declared)
 
     @property
     def takes_nothing(self) -> bool:
@@ -79,6 +79,7 @@ class Schema[T]:
             checked = self._adapter.validate_python(value, by_alias=True, by_name=True)
         except ValidationError as error:
             raise Misfit(problems_of(error)) from error
+        self._refuse_non_finite(checked)
         return self._dump(self.load(self._dump(checked)))
 
     def accept(self, value: object) -> Json:
@@ -87,11 +88,16 @@ class Schema[T]:
 
     def _dump(self, value: T) -> Json:
         try:
-            dumped = self._adapter.dump_python(value, mode="json", round_trip=True, warnings=False)
-            refuse_non_finite(dumped)
+            return self._adapter.dump_python(value, mode="json", round_trip=True, warnings=False)
         except ValueError as error:
             raise Misfit([str(error)]) from error
-        return dumped
+
+    def _refuse_non_finite(self, value: T) -> None:
+        # Not in the JSON dump: there pydantic has made null of what stands in a place of type Any.
+        try:
+            refuse_non_finite(self._adapter.dump_python(value, round_trip=True, warnings=False))
+        except ValueError as error:
+            raise Misfit([str(error)]) from error
 
 
 def accepted_keys(name: str, field: FieldInfo) -> tuple[str, ...]:

@@ -3,8 +3,6 @@
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 from types import UnionType
 from typing import Any, TypeAliasType, Union, get_args, get_origin
 
@@ -27,6 +25,7 @@ class StageTypes:
 
 def read_types(body: Callable[..., object], what: str) -> StageTypes:
     """The types in a body's annotations. `DefinitionError` when they cannot be resolved or used."""
+    union: Any = Union
     signature = _signature(body, what)
     parameters = [each for each in signature.parameters.values() if each.default is MISSING]
     if len(parameters) != 1 or parameters[0].kind not in (
@@ -36,11 +35,11 @@ def read_types(body: Callable[..., object], what: str) -> StageTypes:
         raise DefinitionError(f"{what}: its body must take one argument, the context")
     declared_input, config = _context_types(parameters[0].annotation, what)
     members = list(_members(signature.return_annotation))
-    outputs = [_output_of(each) for each in members if each is not Suspended]
+    outputs = tuple(_output_of(each) for each in members if each is not Suspended)
     return StageTypes(
         input=declared_input,
         config=config,
-        output=reduce(or_, dict.fromkeys(outputs)) if outputs else MISSING,
+        output=union[outputs] if outputs and MISSING not in outputs else MISSING,
         suspends=Suspended in members,
     )
 

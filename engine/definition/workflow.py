@@ -131,7 +131,7 @@ class Workflow[In, Out]:
 
     def describe(self) -> str:
         """The workflow as a few lines of text."""
-        return describe(self.name, self.id, self.groups)
+        return describe(f"{self.name} ({self.id})", self.description, self.groups)
 
     def to_mermaid(self) -> str:
         """The workflow as a Mermaid flowchart."""
