@@ -23,9 +23,9 @@ def utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
-def to_json(value: Json) -> str:
+def to_json(value: Json, *, allow_nan: bool = False) -> str:
     """Compact JSON. Raises `ValueError` for NaN and infinities, and `TypeError` for what is not JSON."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
+    return json.dumps(value, ensure_ascii=False, allow_nan=allow_nan, separators=(",", ":"), default=_plain)
 
 
 def _plain(value: object) -> object:

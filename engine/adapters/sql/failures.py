@@ -10,6 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from engine.domain.errors import EngineError, StoreError, StoreUnavailable
 
 LOCK_TIMEOUT = "55P03"
+ILLEGAL_MOVE = "WE001"  # raised by our own functions
 
 # After these the connection is useless: shut down, crashed, starting, or a replica since a failover.
 _GONE = frozenset({"57P01", "57P02", "57P03", "25006"})
@@ -59,7 +60,7 @@ def place(url: URL) -> str:
 
 
 def unavailable(url: URL, error: BaseException) -> StoreUnavailable:
-    return StoreUnavailable(f"{place(url)} cannot be used now: {_reason(error)}")
+    return StoreUnavailable(f"{place(url)} cannot be used now: {message(error)}")
 
 
 def in_engine_words(url: URL, error: SQLAlchemyError) -> EngineError:
@@ -71,10 +72,11 @@ def in_engine_words(url: URL, error: SQLAlchemyError) -> EngineError:
         return StoreUnavailable(f"{place(url)}: all connections of the pool are in use")
     if isinstance(error, DBAPIError) and _is_final(error):
         return StoreUnavailable(f"{place(url)} does not speak TLS; if that is intended add ?sslmode=disable")
-    return StoreError(f"{place(url)} refused a statement: {_reason(error)}")
+    return StoreError(f"{place(url)} refused a statement: {message(error)}")
 
 
-def _reason(error: BaseException) -> str:
+def message(error: BaseException) -> str:
+    """What the database said, without the statement."""
     original = getattr(error, "orig", None) or error
     if original.args and isinstance(original.args[0], dict):
         return str(original.args[0].get("M"))

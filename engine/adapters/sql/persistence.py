@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from engine.adapters.sql.connections import open_engine, parse_url
+from engine.adapters.sql.database_functions import apply_in_database, claim_in_database
 from engine.adapters.sql.failures import lost_connection, place
 from engine.adapters.sql.retries import Retries
 from engine.adapters.sql.revision import check_revision, create_if_empty
@@ -62,13 +63,23 @@ class SqlPersistence:
             return self._retries.run(lambda: self._read_once(work))
 
     def apply(self, write_set: WriteSet) -> Applied:
-        return self.transact(lambda tx: apply_write_set(tx, write_set))
+        if self._is_sqlite:
+            return self.transact(lambda tx: apply_write_set(tx, write_set))
+        with self._alone():
+            return self._retries.run(lambda: self._call(apply_in_database, write_set))
 
     def claim(self, request: ClaimRequest) -> Claim | NoClaim:
-        return self.transact(lambda tx: claim_job(tx, request))
+        if self._is_sqlite:
+            return self.transact(lambda tx: claim_job(tx, request))
+        with self._alone():
+            return self._retries.run(lambda: self._call(claim_in_database, request))
 
     def close(self) -> None:
         self._engine.dispose()
+
+    def _call[A, R](self, function: Callable[[Connection, A, datetime | None], R], argument: A) -> R:
+        with self._connect() as connection:
+            return function(connection, argument, self._clock.now() if self._clock else None)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -28,9 +28,15 @@ class Retries:
                 return transaction()
             except SQLAlchemyError as error:
                 if not worth_repeating(error):
-                    raise in_engine_words(self.url, error) from error
+                    raise in_engine_words(self.url, error) from _cause(error)
                 wait = pause * random.uniform(0.5, 1.5)
                 if time.monotonic() + wait > deadline:
-                    raise unavailable(self.url, error) from error
+                    raise unavailable(self.url, error) from _cause(error)
             time.sleep(wait)
             pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _cause(error: SQLAlchemyError) -> BaseException | None:
+    """The driver's error: SQLAlchemy's would show the statement, and with it what users stored."""
+    cause: BaseException | None = getattr(error, "orig", None)
+    return cause

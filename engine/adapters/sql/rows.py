@@ -1,5 +1,6 @@
 """Between records and rows, by the names they share."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -101,15 +102,15 @@ def storable(row: Mapping[str, Any], what: str) -> str:
     try:
         text = to_json(row)
         text.encode()
-    except (TypeError, ValueError) as error:
-        _blame(row, what)
+    except (TypeError, UnicodeEncodeError) as error:
         raise InvalidInput(f"{what} cannot be stored: {error}") from error
+    except ValueError:
+        _find_fault(row, what)
+        raise
     if _NUL_IN_JSON in text:
-        _blame(row, what)
+        _find_fault(row, what)
     return text
 
 
-def _blame(row: Mapping[str, Any], what: str) -> None:
-    for name, value in row.items():
-        if not isinstance(value, datetime):
-            checked(value, f"{what}.{name}")
+def _find_fault(row: Mapping[str, Any], what: str) -> None:
+    checked(json.loads(to_json(row, allow_nan=True)), what)

@@ -1,0 +1,146 @@
+-- Takes a job and starts its stage, in one statement; `engine.kernel.claim` is the same in Python.
+-- Fields of `request` are those of ClaimRequest, absent where they are empty, and:
+--   now    the store's time where a clock was injected
+--   event  stage:started, to be completed with the stage's names
+-- Answers {run, stage, job, previous}, or {later_at}, or {again: true}: all candidates were locked, one was waited for.
+
+create function engine_claim_v1(request jsonb) returns jsonb language plpgsql as $engine$
+declare
+  pools text[] := array(select jsonb_array_elements_text(request->'pools'));
+  moment timestamptz := coalesce((request->>'now')::timestamptz, clock_timestamp());
+  looks int[] := array[8, 64];
+  depth int;
+  seen int := 0;
+  candidates int;
+  candidate record;
+  locked_out text;
+  holds_a_lock boolean := false;
+  answer jsonb;
+begin
+  if request ? 'job_id' then
+    return engine_claim_one_v1(request, request->>'job_id');
+  elsif request ? 'run_id' then
+    return engine_claim_of_run_v1(request, pools);
+  end if;
+  foreach depth in array looks loop
+    candidates := 0;
+    for candidate in
+      select head.id, head.workflow_run_id
+      from unnest(pools) as p (pool)
+      cross join lateral (
+        select id, workflow_run_id, priority, due_at from job
+        where status = 'PENDING' and job.pool = p.pool and due_at <= moment
+        order by priority desc, due_at, id limit depth
+      ) head
+      order by head.priority desc, head.due_at, head.id
+      limit depth - seen offset seen
+    loop
+      candidates := candidates + 1;
+      -- A run that somebody is changing is left to them while there are others.
+      perform from workflow_run where id = candidate.workflow_run_id for no key update skip locked;
+      if found then
+        holds_a_lock := true;
+        answer := engine_claim_one_v1(request, candidate.id);
+        if answer ? 'job' then
+          return answer;
+        end if;
+      else
+        locked_out := coalesce(locked_out, candidate.workflow_run_id);
+      end if;
+    end loop;
+    exit when candidates < depth - seen;
+    seen := depth;
+  end loop;
+  if locked_out is null then
+    return '{}';
+  end if;
+  -- Waiting while holding another run's lock could be a deadlock.
+  if not holds_a_lock then
+    perform from workflow_run where id = locked_out for no key update;
+  end if;
+  return '{"again": true}';
+end
+$engine$;
+
+create function engine_claim_of_run_v1(request jsonb, pools text[]) returns jsonb language plpgsql as $engine$
+declare
+  candidate text;
+  answer jsonb;
+begin
+  perform from workflow_run where id = request->>'run_id' for no key update;
+  for candidate in
+    select id from job
+    where workflow_run_id = request->>'run_id' and pool = any (pools) and status = 'PENDING'
+      and due_at <= coalesce((request->>'now')::timestamptz, clock_timestamp())
+    order by priority desc, due_at, id
+  loop
+    answer := engine_claim_one_v1(request, candidate);
+    if answer ? 'job' then
+      return answer;
+    end if;
+  end loop;
+  return '{}';
+end
+$engine$;
+
+create function engine_claim_one_v1(request jsonb, wanted text) returns jsonb language plpgsql as $engine$
+declare
+  r workflow_run;
+  s workflow_stage;
+  j job;
+  lease jsonb := request->'lease';
+  at timestamptz := request->>'at';
+  moment timestamptz;
+  lease_end timestamptz;
+  is_ours boolean;
+begin
+  select * into r from workflow_run
+  where id = (select workflow_run_id from job where id = wanted) for no key update;
+  if not found or r.status <> 'RUNNING' or r.failure_code is not null then
+    return '{}';
+  end if;
+  select * into s from workflow_stage
+  where id = (select stage_record_id from job where id = wanted) for no key update;
+  if not found or s.status not in ('PENDING', 'FAILED', 'SUSPENDED', 'RUNNING') then
+    return '{}';
+  end if;
+  select * into j from job where id = wanted for no key update;
+  moment := coalesce((request->>'now')::timestamptz, clock_timestamp());
+  lease_end := moment + make_interval(secs => (lease->>'seconds')::float8);
+  is_ours := j.status = 'RUNNING' and j.lease_token is not distinct from lease->>'token';
+  if is_ours then
+    update job set lease_until = lease_end, updated_at = at where id = j.id returning * into j;
+  elsif (j.status = 'PENDING' and j.due_at <= moment)
+    or (j.status = 'RUNNING' and j.lease_until <= moment and j.attempt < j.max_attempts) then
+    update job set
+      status = 'RUNNING', attempt = attempt + 1, worker_id = lease->>'worker_id', lease_token = lease->>'token',
+      lease_until = lease_end, updated_at = at
+    where id = j.id returning * into j;
+    update workflow_stage set
+      status = 'RUNNING', started_at = at, completed_at = null, duration_ms = null, updated_at = at,
+      version = version + 1
+    where id = s.id returning * into s;
+    update workflow_run set event_seq = event_seq + 1, updated_at = at, version = version + 1
+    where id = r.id returning * into r;
+    perform engine_emit_v1(r.id, r.event_seq - 1, jsonb_build_array(request->'event' || jsonb_build_object(
+      'workflow_run_id', r.id, 'workflow_id', r.workflow_id, 'stage_id', s.stage_id, 'stage_name', s.stage_name,
+      'stage_number', s.stage_number, 'attempt', s.attempt, 'delivery', j.attempt)), null);
+  else
+    return jsonb_build_object('later_at', case
+      when j.status = 'PENDING' then j.due_at
+      when j.status = 'RUNNING' and j.attempt < j.max_attempts then j.lease_until end);
+  end if;
+  return jsonb_build_object(
+    'run', to_jsonb(r), 'stage', to_jsonb(s), 'job', to_jsonb(j), 'previous', engine_previous_v1(s));
+end
+$engine$;
+
+-- The outputs of the group before, by stage id.
+create function engine_previous_v1(s workflow_stage) returns jsonb language sql stable as $engine$
+  select coalesce(jsonb_object_agg(stage_id, output_data), '{}')
+  from workflow_stage
+  where workflow_run_id = s.workflow_run_id and status = 'COMPLETED' and output_data is not null
+    and execution_group = (
+      select max(execution_group) from workflow_stage
+      where workflow_run_id = s.workflow_run_id and execution_group < s.execution_group)
+$engine$;

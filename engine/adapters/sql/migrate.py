@@ -1,0 +1,53 @@
+"""Bringing a database to the newest revision. The only module that imports Alembic."""
+
+import io
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine
+
+from engine.adapters.sql.connections import open_engine, parse_url
+from engine.adapters.sql.retries import Retries
+from engine.adapters.sql.revision import store_revision
+
+_FOLDER = Path(__file__).parent / "migrations"
+
+
+def migrate(url: str, *, patience: float = 60.0) -> str:
+    """Applies what is missing, in one transaction. Gives the revision then."""
+    parsed = parse_url(url)
+    engine = open_engine(parsed, pool_size=1, connect_timeout=None)
+    try:
+        return Retries(parsed, patience).run(lambda: _upgrade(engine))
+    finally:
+        engine.dispose()
+
+
+def migration_sql(url: str) -> str:
+    """The statements that make an empty database, to be run by hand."""
+    output = io.StringIO()
+    config = _config(parse_url(url).get_backend_name())
+    config.output_buffer = output
+    command.upgrade(config, "head", sql=True)
+    return output.getvalue()
+
+
+def _upgrade(engine: Engine) -> str:
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.exec_driver_sql("BEGIN")
+        config = _config(engine.dialect.name)
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        connection.exec_driver_sql("COMMIT")
+        return str(store_revision(connection))
+
+
+def _config(dialect: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_FOLDER))
+    config.attributes["dialect"] = dialect
+    return config
