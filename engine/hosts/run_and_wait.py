@@ -13,7 +13,7 @@ from engine.kernel.commands import RunCreate
 from engine.kernel.kernel import Kernel
 from engine.kernel.reads import RunView
 
-LOOK_EVERY = 0.02
+FIRST_LOOK, LONGEST_LOOK = 0.001, 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +55,7 @@ def _wait(
 ) -> RunOutcome:
     end = time.monotonic() + timeout if timeout is not None else float("inf")
     seen: Mapping[str, Any] = {}
+    pause = FIRST_LOOK
     while True:
         view = kernel.reads.run(run_id)
         for stage in view.stages:
@@ -65,7 +66,8 @@ def _wait(
             return _outcome(kernel, view)
         if time.monotonic() > end:
             raise TimeoutError(f"run {run_id!r} is still {view.run.status} after {timeout:g} s")
-        time.sleep(LOOK_EVERY)
+        time.sleep(pause)
+        pause = min(LONGEST_LOOK, pause * 1.2)
 
 
 def _outcome(kernel: Kernel, view: RunView) -> RunOutcome:

@@ -72,9 +72,9 @@ class WorkerHost:
         options: HostOptions = DEFAULTS,
     ) -> None:
         self.worker_id = worker_id or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-        self._kernel, self._timers, self._options = kernel, timers, options
+        self._kernel, self._doorbells, self._timers, self._options = kernel, doorbells, timers, options
         self._duty = Duty(pools=pools, options=options, on_report=self._report, run_id=run_id, locks=locks)
-        self._slots = [self._slot(number, doorbells, factory) for number in range(1, slots + 1)]
+        self._slots = [self._slot(number, factory) for number in range(1, slots + 1)]
         self._orchestration = threading.Thread(target=self._orchestrate, name="orchestration", daemon=True)
         self._to_flush: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._jobs = self._ticks = 0
@@ -92,6 +92,7 @@ class WorkerHost:
         themselves."""
         self._duty.stopping.set()
         self._to_flush.put(None)
+        self._doorbells.wake_all()
         end = time.monotonic() + grace
         late = [slot for slot in self._slots if not slot.join(max(0.0, end - time.monotonic()))]
         for slot in late:
@@ -133,11 +134,11 @@ class WorkerHost:
     ) -> None:
         self.stop()
 
-    def _slot(self, number: int, doorbells: Doorbells, factory: KernelFactory | None) -> ThreadSlot | ProcessSlot:
+    def _slot(self, number: int, factory: KernelFactory | None) -> ThreadSlot | ProcessSlot:
         worker_id = f"{self.worker_id}.{number}"
         if factory is None:
-            return ThreadSlot(self._kernel, doorbells, worker_id, self._duty)
-        return ProcessSlot(self._kernel, doorbells, worker_id, self._duty, factory)
+            return ThreadSlot(self._kernel, self._doorbells, worker_id, self._duty)
+        return ProcessSlot(self._kernel, self._doorbells, worker_id, self._duty, factory)
 
     def _report(self, report: JobReport) -> None:
         self._jobs += 1

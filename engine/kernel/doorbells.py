@@ -35,6 +35,12 @@ class InProcessDoorbells:
         for listener in tuple(self._listeners):
             self._tell(listener, doorbells)
 
+    def wake_all(self) -> None:
+        """Ends every wait, as when a host stops."""
+        with self._changed:
+            self._rings += 1
+            self._changed.notify_all()
+
     def add_listener(self, listener: Listener) -> Callable[[], None]:
         """Gives a function that removes the listener again."""
         self._listeners.append(listener)

@@ -6,6 +6,7 @@ from engine.adapters.memory.persistence import InMemoryPersistence
 from engine.testing.clock import FakeClock
 from engine.testing.event_sink import CollectingEventSink
 from engine.testing.ids import FixedIds
+from engine.testing.kernel import RunDidNotEnd, TestKernel
 from engine.testing.scheduler import NoopScheduler
 
 __all__ = [
@@ -16,4 +17,6 @@ __all__ = [
     "InMemoryJobQueue",
     "InMemoryPersistence",
     "NoopScheduler",
+    "RunDidNotEnd",
+    "TestKernel",
 ]
