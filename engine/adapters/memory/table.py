@@ -72,13 +72,10 @@ class Table[R: DataclassInstance]:
     def insert(self, row_id: str, row: R) -> None:
         if row_id in self._rows:
             raise StoreError(f"{self._kind} {row_id!r} exists already")
+        checked = self._checked(row, {name: getattr(row, name) for name in self._columns})
         self._journal.add(lambda: self._drop(row_id))
         self._next_position += 1
-        self._keep(
-            row_id,
-            self._checked(row, {name: getattr(row, name) for name in self._columns}),
-            self._next_position,
-        )
+        self._keep(row_id, checked, self._next_position)
 
     def update(self, row_id: str, patch: Mapping[str, Any]) -> R:
         before = self._rows.get(row_id)

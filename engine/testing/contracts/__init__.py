@@ -1,0 +1,7 @@
+"""Suites every adapter passes: subclass one, give it its fixture, and pytest runs it."""
+
+from pkgutil import iter_modules
+
+import pytest
+
+pytest.register_assert_rewrite(*(f"{__name__}.{module.name}" for module in iter_modules(__path__)))
