@@ -1,4 +1,4 @@
-"""What can be stored: JSON without NaN and infinities."""
+"""What can be stored: JSON without NaN, infinities and U+0000, which PostgreSQL cannot hold."""
 
 from math import isfinite
 from typing import Any
@@ -11,9 +11,9 @@ CONTAINERS = (dict, list, tuple, set, frozenset)
 
 
 def as_json(value: object) -> Json:
-    """The value as JSON types. `ValueError` when it has no JSON form or holds NaN or an infinity."""
+    """The value as JSON types. `ValueError` when it has no JSON form or cannot be stored."""
     stored = to_jsonable_python(value)
-    refuse_non_finite(stored)
+    refuse_unstorable(stored)
     return stored
 
 
@@ -22,18 +22,23 @@ def as_readable_json(value: object) -> Json:
     return from_json(to_json(value, serialize_unknown=True, bytes_mode="base64", inf_nan_mode="strings"))
 
 
-def refuse_non_finite(value: object) -> None:
-    """`ValueError` naming the place of the first NaN or infinity in nested dicts, lists, tuples and sets."""
-    path = _non_finite_path({"": value})
-    if path is not None:
-        raise ValueError(f"{path.strip('.') or '(value)'}: NaN and infinities cannot be stored as JSON")
+def refuse_unstorable(value: object) -> None:
+    """`ValueError` naming the first NaN, infinity or text with U+0000 in nested dicts, lists, tuples and sets."""
+    found = _unstorable({"": value})
+    if found is not None:
+        path, reason = found
+        raise ValueError(f"{path.strip('.') or '(value)'}: {reason}")
 
 
-def _non_finite_path(container: Any) -> str | None:
+def _unstorable(container: Any) -> tuple[str, str] | None:
+    """The path and the reason; None when all can be stored."""
     for key, part in container.items() if isinstance(container, dict) else enumerate(container):
         if isinstance(part, float):
             if not isfinite(part):
-                return str(key)
-        elif isinstance(part, CONTAINERS) and (path := _non_finite_path(part)) is not None:
-            return f"{key}.{path}"
+                return str(key), "NaN and infinities cannot be stored as JSON"
+        elif isinstance(part, str):
+            if "\x00" in part:
+                return str(key), "text with the character U+0000 cannot be stored"
+        elif isinstance(part, CONTAINERS) and (found := _unstorable(part)) is not None:
+            return f"{key}.{found[0]}", found[1]
     return None

@@ -22,6 +22,9 @@ class StageResult[T]:
     custom_metrics: Mapping[str, Json] = field(default_factory=dict)
     artifacts: Mapping[str, str | bytes | Path | Json] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _keep_as_json(self, "custom_metrics")
+
 
 class SuspendedState(BaseModel):
     """What a suspended stage waits for. Times of waiting are in seconds. Its JSON form loads unchanged."""
@@ -56,6 +59,7 @@ class Suspended:
     custom_metrics: Mapping[str, Json] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        _keep_as_json(self, "metadata", "custom_metrics")
         try:
             self._check()
         except ValueError as error:
@@ -72,8 +76,6 @@ class Suspended:
             moment = getattr(self, name)
             if moment is not None and moment.utcoffset() is None:
                 raise ValueError(f"{name} must have a time zone, not {moment!r}")
-        as_json(self.metadata)
-        as_json(self.custom_metrics)
 
     def state(self, now: datetime) -> SuspendedState:
         """What is stored, and later given to the completion check and to a body that runs again."""
@@ -82,7 +84,7 @@ class Suspended:
             submitted_at=self.submitted_at or now,
             poll_interval=seconds(self.poll_interval, "poll_interval"),
             max_wait=seconds(self.max_wait, "max_wait"),
-            metadata=as_json(self.metadata),
+            metadata=self.metadata,
         )
 
     def first_poll(self, now: datetime) -> datetime:
@@ -96,6 +98,9 @@ class Ready[T]:
     output: T
     metrics: Mapping[str, Json] = field(default_factory=dict)
     embeddings: Mapping[str, Json] | None = None
+
+    def __post_init__(self) -> None:
+        _keep_as_json(self, "metrics", "embeddings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,3 +128,12 @@ class BatchFailed:
 
 
 type CheckResult[T] = Ready[T] | NotReady | BatchFailed
+
+
+def _keep_as_json(result: object, *names: str) -> None:
+    """Turn the named fields into JSON. `InvalidStageData` when one cannot be."""
+    for name in names:
+        try:
+            object.__setattr__(result, name, as_json(getattr(result, name)))
+        except ValueError as error:
+            raise InvalidStageData(f"{type(result).__name__}({name}=…): {error}") from error

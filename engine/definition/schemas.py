@@ -10,7 +10,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticSerializationError, to_json
 
-from engine.definition.json_values import refuse_non_finite
+from engine.definition.json_values import refuse_unstorable
 from engine.domain.stored_value import Json
 
 SHOWN_PROBLEMS = 20
@@ -79,8 +79,7 @@ class Schema[T]:
             checked = self._adapter.validate_python(value, by_alias=True, by_name=True)
         except ValidationError as error:
             raise Misfit(problems_of(error)) from error
-        self._refuse_non_finite(checked)
-        return self._dump(self.load(self._dump(checked)))
+        return self._dump(self.load(self._storable(checked)))
 
     def accept(self, value: object) -> Json:
         """The stored form of what a caller gave: JSON, or a typed value."""
@@ -92,12 +91,15 @@ class Schema[T]:
         except ValueError as error:
             raise Misfit([str(error)]) from error
 
-    def _refuse_non_finite(self, value: T) -> None:
-        # Not in the JSON dump: there pydantic has made null of what stands in a place of type Any.
+    def _storable(self, value: T) -> Json:
+        dumped = self._dump(value)
         try:
-            refuse_non_finite(self._adapter.dump_python(value, round_trip=True, warnings=False))
+            refuse_unstorable(dumped)
+            # In places of type Any, pydantic's JSON form has null for a NaN.
+            refuse_unstorable(self._adapter.dump_python(value, round_trip=True, warnings=False))
         except ValueError as error:
             raise Misfit([str(error)]) from error
+        return dumped
 
 
 def accepted_keys(name: str, field: FieldInfo) -> tuple[str, ...]:

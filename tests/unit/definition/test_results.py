@@ -1,9 +1,10 @@
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from engine import InvalidStageData, NotReady, Suspended, SuspendedState
+from engine import InvalidStageData, NotReady, Ready, StageResult, Suspended, SuspendedState
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -49,7 +50,7 @@ def test_the_state_survives_json_unchanged() -> None:
     ],
 )
 def test_a_suspension_that_cannot_be_stored_or_polled_is_invalid(wrong: dict[str, Any], cause: str) -> None:
-    with pytest.raises(InvalidStageData, match=f"Suspended: .*{cause}"):
+    with pytest.raises(InvalidStageData, match=f"Suspended.*{cause}"):
         Suspended(**{"batch_id": "b-1", **wrong})
 
 
@@ -58,3 +59,15 @@ def test_not_ready_says_when_to_look_again_in_seconds() -> None:
     assert NotReady(next_check_in=timedelta(minutes=2)).seconds == 120
     with pytest.raises(InvalidStageData, match="NotReady: next_check_in"):
         NotReady(next_check_in=-1)
+
+
+def test_metrics_are_kept_as_json() -> None:
+    assert StageResult(1, custom_metrics={"at": NOW}).custom_metrics == {"at": "2026-01-01T12:00:00Z"}
+    assert Ready(1, metrics={"price": Decimal("1.5")}, embeddings={"count": 3}).metrics == {"price": "1.5"}
+
+
+def test_metrics_that_cannot_be_stored_are_invalid_where_they_are_given() -> None:
+    with pytest.raises(InvalidStageData, match=r"StageResult\(custom_metrics=…\): loss: NaN and infinities"):
+        StageResult(1, custom_metrics={"loss": float("nan")})
+    with pytest.raises(InvalidStageData, match=r"Ready\(embeddings=…\): Unable to serialize"):
+        Ready(1, embeddings={"model": object()})

@@ -134,6 +134,13 @@ def test_nan_and_infinities_are_refused_with_their_place(number: float) -> None:
     assert "scores.1.deep: NaN and infinities" in problem(lambda: giving(Any).validate_output(nested))
 
 
+def test_text_that_postgresql_cannot_hold_is_refused_with_its_place() -> None:
+    assert "text: text with the character U+0000 cannot be stored" in problem(
+        lambda: extract.validate_output(Text(text="a\x00b"))
+    )
+    assert "U+0000" in problem(lambda: giving(bytes).validate_output(b"\x00"))
+
+
 def test_values_without_a_json_form_are_refused() -> None:
     assert "Unable to serialize unknown type" in problem(lambda: giving(Any).validate_output(object()))
     assert "stage 's'" in problem(lambda: giving(bytes).validate_output(b"\xff"))
