@@ -25,7 +25,7 @@ def lay_out(builder: StructureBuilder, pages: Sequence[str], bookmarks: Bookmark
     running = _running_lines(lines)
     layout = _Layout(builder, bookmarks)
     for number, page in enumerate(lines, start=1):
-        layout.page(number, [clean(line) for line in page if _shape(line) not in running])
+        layout.page(number, [clean(line) for line in _body(page, running)])
     layout.end_paragraph()
 
 
@@ -79,14 +79,24 @@ class _Layout:
 
 def _running_lines(pages: Sequence[Sequence[str]]) -> frozenset[str]:
     """First and last lines that most pages share, whatever number they carry."""
-    edges = Counter(
-        shape
-        for lines in pages
-        if len(written := [line for line in lines if line.strip()]) > _FEW_LINES
-        for shape in {_shape(written[0]), _shape(written[-1])}
-    )
+    edges = Counter(shape for lines in pages for shape in _edges(lines))
     least = max(_RUNNING_PAGES, len(pages) * _RUNNING_SHARE)
     return frozenset(shape for shape, count in edges.items() if count >= least)
+
+
+def _edges(lines: Sequence[str]) -> set[str]:
+    written = [line for line in lines if line.strip()]
+    return {_shape(written[0]), _shape(written[-1])} if len(written) > _FEW_LINES else set()
+
+
+def _body(lines: Sequence[str], running: frozenset[str]) -> Sequence[str]:
+    """The lines between header and footer; the same words elsewhere on the page are text."""
+    if not running & _edges(lines):
+        return lines
+    written = [index for index, line in enumerate(lines) if line.strip()]
+    first, last = written[0], written[-1]
+    start = first + 1 if _shape(lines[first]) in running else first
+    return lines[start : last if _shape(lines[last]) in running else last + 1]
 
 
 def _shape(line: str) -> str:

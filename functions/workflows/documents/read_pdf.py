@@ -19,6 +19,7 @@ type OnPage = Callable[[int, int], None]
 
 _LIGATURES: Final = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl"})
 _LISTED_PAGES: Final = 10
+_GARBLED: Final = 0.2
 
 # pypdf tells the root logger about every flaw of a file; what matters to the reader is in the notes.
 logging.getLogger("pypdf").addHandler(logging.NullHandler())
@@ -111,9 +112,21 @@ def _check_text(source: Source, texts: Sequence[str], builder: StructureBuilder)
             f"{source.name!r} has {len(texts)} page(s) but no text, so it is probably scanned; "
             "run OCR on it (for example `ocrmypdf in.pdf out.pdf`) and analyse the result"
         )
+    garbled = [number for number, text in enumerate(texts, start=1) if _is_garbled(text)]
     if empty:
-        listed = ", ".join(map(str, empty[:_LISTED_PAGES])) + (", …" if len(empty) > _LISTED_PAGES else "")
-        builder.note(f"{len(empty)} of {len(texts)} pages hold no text, perhaps scanned images: {listed}")
+        builder.note(f"{len(empty)} of {len(texts)} pages hold no text, perhaps scanned images: {_listed(empty)}")
+    if garbled:
+        builder.note(
+            f"{len(garbled)} of {len(texts)} pages use fonts that do not say their letters: {_listed(garbled)}"
+        )
+
+
+def _is_garbled(text: str) -> bool:
+    return text.count("\N{REPLACEMENT CHARACTER}") > len(text) * _GARBLED
+
+
+def _listed(pages: Sequence[int]) -> str:
+    return ", ".join(map(str, pages[:_LISTED_PAGES])) + (", …" if len(pages) > _LISTED_PAGES else "")
 
 
 def _title(reader: PdfReader) -> str:
