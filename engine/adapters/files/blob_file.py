@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Buffer
 from pathlib import Path
 from typing import IO, BinaryIO, cast, override
 
@@ -55,9 +56,9 @@ class _Content(io.RawIOBase):
         return True
 
     @override
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # BufferedReader hands in a memoryview
+    def readinto(self, buffer: Buffer, /) -> int | None:
         left = max(0, self._size - self._file.tell())
-        return self._file.readinto(buffer[:left])
+        return self._file.readinto(memoryview(buffer)[:left])
 
     @override
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
