@@ -27,10 +27,17 @@ from engine.domain.errors import (
     StoreUnavailable,
 )
 from engine.ports.blob_store import BlobStore
+from engine.testing.contracts.blob_store import BlobStoreContract
 from tests.support.ministack import CREDENTIALS, REGION, Ministack
 
 TEXT = b"what the worker made"
 BAD_KEYS = ["../victim.json", "a/../../victim.json", "/a", "a//b", "a/", "a/%2e%2e/b", "a\\b", "", "a/./b", "a\n"]
+
+
+class TestS3BlobStore(BlobStoreContract):
+    @pytest.fixture
+    def blobs(self, store: S3BlobStore) -> BlobStore:
+        return store
 
 
 class SystemClock:

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from engine.adapters.aws.clients import Clients
 from engine.adapters.aws.faults import code_of, is_passing_code, translated
 from engine.adapters.aws.s3_location import S3Location, s3_checksum
+from engine.domain.blob_documents import CONTENT_TYPE, to_document
 from engine.domain.errors import BlobNotFound, StoreError, StoreUnavailable
 from engine.domain.stored_value import Json
 from engine.ports.blob_store import BlobInfo
@@ -34,8 +35,7 @@ class S3BlobStore:
         return self._clients("s3")
 
     def put(self, key: str, value: Json) -> BlobInfo:
-        document = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        return self.put_bytes(key, document.encode(), content_type="application/json")
+        return self.put_bytes(key, to_document(value, key), content_type=CONTENT_TYPE)
 
     def get(self, key: str) -> Json:
         with self.open(key) as stream:
@@ -47,6 +47,7 @@ class S3BlobStore:
         return self._put(info, io.BytesIO(data))
 
     def put_file(self, key: str, path: Path, *, content_type: str) -> BlobInfo:
+        self._location.full(key)
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             info = BlobInfo(key=key, size=file.tell(), sha256=sha256, content_type=content_type)
