@@ -11,6 +11,7 @@ from engine.domain.records import AnnotationRecord
 from engine.ports.transaction import AnnotationFilter
 
 _C = ANNOTATIONS.c
+_UNIQUE = ("workflow_run_id", "key", "idempotency_key")
 
 
 class SqlAnnotations:
@@ -18,7 +19,7 @@ class SqlAnnotations:
         self._session = session
 
     def add(self, annotations: Iterable[AnnotationRecord]) -> frozenset[str]:
-        return insert_new_rows(self._session, ANNOTATION, annotations)
+        return insert_new_rows(self._session, ANNOTATION, annotations, unique=_UNIQUE)
 
     def of_run(self, run_id: str, where: AnnotationFilter) -> Sequence[AnnotationRecord]:
         return ANNOTATION.records(self._session.all(_search(run_id, where)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Insert, insert
 from sqlalchemy.dialects import postgresql, sqlite
 
+from engine.adapters.sql.column_types import POSTGRESQL
 from engine.adapters.sql.rows import Kind
 from engine.adapters.sql.session import Session
 
@@ -20,12 +21,14 @@ def insert_rows[R: "DataclassInstance"](session: Session, kind: Kind[R], records
         session.write_rows(_insert(kind), rows)
 
 
-def insert_new_rows[R: "DataclassInstance"](session: Session, kind: Kind[R], records: Iterable[R]) -> frozenset[str]:
-    """Skips those that would break a unique constraint. Gives the ids of the others."""
+def insert_new_rows[R: "DataclassInstance"](
+    session: Session, kind: Kind[R], records: Iterable[R], *, unique: tuple[str, ...]
+) -> frozenset[str]:
+    """Skips those whose values in the columns `unique` are taken. Gives the ids of the others."""
     rows = [kind.values(record) for record in records]
     if not rows:
         return frozenset()
-    return frozenset(row.id for row in session.write_rows(_insert_new(kind, session.dialect), rows))
+    return frozenset(row.id for row in session.write_rows(_insert_new(kind, session.dialect, unique), rows))
 
 
 @lru_cache
@@ -35,7 +38,8 @@ def _insert(kind: Kind[Any]) -> Insert:
 
 
 @lru_cache
-def _insert_new(kind: Kind[Any], dialect: str) -> Insert:
-    if dialect == "postgresql":
-        return postgresql.insert(kind.table).on_conflict_do_nothing().returning(kind.table.c.id)
-    return sqlite.insert(kind.table).on_conflict_do_nothing().returning(kind.table.c.id)
+def _insert_new(kind: Kind[Any], dialect: str, unique: tuple[str, ...]) -> Insert:
+    if dialect == POSTGRESQL:
+        inserted = postgresql.insert(kind.table).on_conflict_do_nothing(index_elements=unique)
+        return inserted.returning(kind.table.c.id)
+    return sqlite.insert(kind.table).on_conflict_do_nothing(index_elements=unique).returning(kind.table.c.id)

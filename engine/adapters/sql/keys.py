@@ -6,6 +6,7 @@ from sqlalchemy import Insert, and_, bindparam, delete, select, text, tuple_, up
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
+from engine.adapters.sql.column_types import POSTGRESQL
 from engine.adapters.sql.failures import LOCK_TIMEOUT, sqlstate
 from engine.adapters.sql.rows import KEY
 from engine.adapters.sql.schema import KEYS
@@ -43,7 +44,7 @@ class SqlKeys:
 
     def insert(self, record: KeyRecord) -> bool:
         statement = _insert_new(self._session.dialect)
-        if self._session.dialect == "postgresql":
+        if self._session.dialect == POSTGRESQL:
             self._session.call(_WAIT)
         try:
             return bool(self._session.write_rows(statement, KEY.values(record)))
@@ -73,6 +74,6 @@ def _identity(tenant: str, command_type: str, key: str) -> dict[str, Any]:
 
 @lru_cache
 def _insert_new(dialect: str) -> Insert:
-    if dialect == "postgresql":
+    if dialect == POSTGRESQL:
         return postgresql.insert(KEYS).on_conflict_do_nothing().returning(_C.key)
     return sqlite.insert(KEYS).on_conflict_do_nothing().returning(_C.key)

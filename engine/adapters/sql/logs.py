@@ -16,7 +16,7 @@ class SqlLogs:
         self._session = session
 
     def append(self, logs: Iterable[LogRecord]) -> None:
-        insert_new_rows(self._session, LOG, logs)
+        insert_new_rows(self._session, LOG, logs, unique=("id",))
 
     def of_run(
         self, run_id: str, *, after: str | None = None, stage_id: str | None = None, limit: int = 1000

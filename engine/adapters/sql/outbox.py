@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import Integer, and_, bindparam, exists, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from engine.adapters.sql.column_types import POSTGRESQL
 from engine.adapters.sql.inserts import insert_rows
 from engine.adapters.sql.rows import EVENT, storable
 from engine.adapters.sql.schema import DELIVERIES, EVENT_IS_OPEN, OUTBOX
@@ -104,9 +105,10 @@ class SqlOutbox:
 
     def put_back(self, run_id: str, *, token: str, patch: Patch | None = None, event_id: str | None = None) -> None:
         if patch and event_id is not None:
-            storable(patch, EVENT.name)
+            given = EVENT.checked(patch)
+            storable(given, EVENT.name)
             mine = and_(_C.id == event_id, _C.claim_token == token)
-            self._session.write(update(OUTBOX).where(mine, EVENT_IS_OPEN).values(dict(patch)), {})
+            self._session.write(update(OUTBOX).where(mine, EVENT_IS_OPEN).values(given), {})
         self._session.write(_RELEASE, {"run_id": run_id, "token": token})
 
     def of_run(self, run_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[OutboxRecord]:
@@ -129,7 +131,7 @@ class SqlOutbox:
 
     def mark_delivered(self, event_id: str, names: Iterable[str]) -> None:
         rows: list[dict[str, Any]] = [{"event_id": event_id, "name": name} for name in names]
-        insert = postgresql.insert if self._session.dialect == "postgresql" else sqlite.insert
+        insert = postgresql.insert if self._session.dialect == POSTGRESQL else sqlite.insert
         if rows:
             statement = insert(DELIVERIES).on_conflict_do_nothing().returning(DELIVERIES.c.name)
             self._session.write_rows(statement, rows)

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, Update, bindparam, select, update
 
 from engine.adapters.sql.rows import Kind, storable
 from engine.adapters.sql.session import Session
-from engine.domain.errors import InvalidInput, NotFound, StaleVersionError
+from engine.domain.errors import NotFound, StaleVersionError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -18,11 +18,8 @@ def patch_row[R: "DataclassInstance"](
     session: Session, kind: Kind[R], row_id: str, patch: Mapping[str, Any], *, expected: int | None = None
 ) -> R:
     """Raises `version` where there is one. `updated_at` is the store's now unless the patch says it."""
-    unknown = patch.keys() - set(kind.names)
-    if unknown:
-        raise InvalidInput(f"a {kind.name} has no columns {sorted(unknown)}")
-    storable(patch, kind.name)
-    given = dict(patch)
+    given = kind.checked(patch)
+    storable(given, kind.name)
     if "updated_at" not in given:
         given["updated_at"] = session.now()
     statement = _update(kind, tuple(sorted(given)), checks_version=expected is not None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column, Double, Row, Select, Table, select
 
-from engine.adapters.sql.column_types import Instant, Word, to_json, utc
+from engine.adapters.sql.column_types import Document, Instant, Word, to_json, utc
 from engine.adapters.sql.schema import ANNOTATIONS, ARTIFACTS, JOBS, KEYS, LOGS, OUTBOX, RUNS, STAGES
 from engine.domain.errors import InvalidInput
 from engine.domain.json_values import checked
@@ -60,12 +60,21 @@ class Kind[R: "DataclassInstance"]:
 
     def values(self, record: R) -> dict[str, Any]:
         """The record's row. Raises `InvalidInput` when PostgreSQL could not hold it, on SQLite too."""
-        row = self.fields(record)
+        row = self.checked({name: getattr(record, name) for name in self.names})
         storable(row, self.name)
         return row
 
-    def fields(self, record: R) -> dict[str, Any]:
-        return {name: getattr(record, name) for name in self.names}
+    def checked(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Some of the columns, with documents that are nothing but JSON."""
+        unknown = fields.keys() - set(self.names)
+        if unknown:
+            raise InvalidInput(f"a {self.name} has no columns {sorted(unknown)}")
+        documents = {name: checked(fields[name], f"{self.name}.{name}") for name in self._documents if name in fields}
+        return {**fields, **documents}
+
+    @cached_property
+    def _documents(self) -> tuple[str, ...]:
+        return tuple(each.name for each in self.columns if isinstance(each.type, Document))
 
     def from_json(self, row: Mapping[str, Any]) -> R:
         """The record of a row that PostgreSQL turned into JSON."""

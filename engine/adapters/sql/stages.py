@@ -66,7 +66,7 @@ class SqlStages:
         return {row.stage_id: row.output_data for row in self._session.all(_OUTPUTS, {"run_id": run_id})}
 
     def insert_missing(self, stages: Iterable[StageRecord]) -> frozenset[str]:
-        return insert_new_rows(self._session, STAGE, stages)
+        return insert_new_rows(self._session, STAGE, stages, unique=("workflow_run_id", "stage_id"))
 
     def update(self, record_id: str, patch: Patch, *, expected_version: int | None = None) -> StageRecord:
         return patch_row(self._session, STAGE, record_id, patch, expected=expected_version)

@@ -115,7 +115,7 @@ def claimed(answer: str) -> Claim | NoClaim | None:
 
 
 def _creation(ws: WriteSet) -> Fields:
-    return {"create": _row(RUN, ws.create) | dict(ws.run)}
+    return {"create": _row(RUN, ws.create) | RUN.checked(ws.run)}
 
 
 def _change(ws: WriteSet) -> Fields:
@@ -123,7 +123,7 @@ def _change(ws: WriteSet) -> Fields:
     return {
         "run_in": sorted(ws.run_in),
         "expected_version": ws.expected_version,
-        "run": dict(ws.run),
+        "run": RUN.checked(ws.run),
         "rewrites": not ws.run.keys() <= _RUN_STATE,
         "job": _job_change(ws.job),
         "stage": _stage_change(ws.stage),
@@ -162,7 +162,11 @@ def _job_change(change: JobChange | None) -> Fields | None:
 def _stage_change(change: StageChange | None) -> Fields | None:
     if change is None:
         return None
-    fields = {"record_id": change.record_id, "status_in": sorted(change.status_in), "patch": dict(change.patch)}
+    fields = {
+        "record_id": change.record_id,
+        "status_in": sorted(change.status_in),
+        "patch": STAGE.checked(change.patch),
+    }
     return fields if change.poll_token is None else {**fields, "poll_token": change.poll_token}
 
 
@@ -231,7 +235,7 @@ def _payloads(events: Iterable[Event]) -> list[Fields]:
 
 
 def _row(kind: Kind[Any], record: Any) -> Fields:
-    return {name: value for name in kind.names if (value := getattr(record, name)) is not None}
+    return kind.checked({name: value for name in kind.names if (value := getattr(record, name)) is not None})
 
 
 def _given(fields: Mapping[str, Any]) -> Fields:

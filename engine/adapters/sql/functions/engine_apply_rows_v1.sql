@@ -40,7 +40,7 @@ begin
     )
     select id, workflow_run_id, level, message, created_at, stage_id, stage_record_id, metadata
     from jsonb_populate_recordset(null::workflow_log, ws->'logs')
-    on conflict do nothing;
+    on conflict (id) do nothing;
   end if;
   if ws ? 'artifacts' then
     insert into workflow_artifact (
@@ -60,7 +60,7 @@ begin
     select id, workflow_run_id, scope, scope_id, attempt, key, coalesce(value, 'null'), created_at, stage_record_id,
       actor_kind, actor_id, actor_version, payload, idempotency_key
     from jsonb_populate_recordset(null::workflow_annotation, ws->'annotations')
-    on conflict do nothing
+    on conflict (workflow_run_id, key, idempotency_key) do nothing
     returning id
   )
   select jsonb_agg(draft->'event' order by position) into events
