@@ -1,0 +1,1 @@
+"""The command line: one file per noun; verbs dispatch commands. Knows no adapter."""

@@ -1,0 +1,70 @@
+"""`engine dlq`: events that could not be handled, however often they were tried."""
+
+from typing import Annotated
+
+import typer
+
+from engine.cli.documents import event_document
+from engine.cli.formats import instant
+from engine.cli.invocation import Invocation
+from engine.cli.printing import note, say, say_json, say_table
+from engine.domain.errors import NotFound
+from engine.kernel.commands import PluginReplayDLQ
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="See and replay events nobody could handle.")
+
+EventType = Annotated[str | None, typer.Option("--type", help="Only events of this type, such as stage:failed.")]
+
+
+@app.command("list")
+def list_dead(
+    ctx: typer.Context,
+    *,
+    event_type: EventType = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,
+) -> None:
+    """List dead letters, oldest first."""
+    invocation: Invocation = ctx.obj
+    with invocation.reading() as engine:
+        found = engine.kernel.reads.dead_letters(limit, event_type)
+    if invocation.json:
+        say_json([event_document(event) for event in found])
+        return
+    rows = [(each.id, each.event_type, instant(each.dlq_at), each.retry_count, each.last_error) for each in found]
+    say_table(("event", "type", "dead since", "tries", "last error"), rows, empty="there are no dead letters")
+
+
+@app.command()
+def show(
+    ctx: typer.Context, event: Annotated[str, typer.Argument(metavar="EVENT", help="An id from the list.")]
+) -> None:
+    """Show one event with its payload and what went wrong."""
+    invocation: Invocation = ctx.obj
+    run, _, sequence = event.rpartition(".")
+    with invocation.reading() as engine:
+        reads = engine.kernel.reads
+        if not run or not sequence.isdecimal():
+            raise NotFound("event", event)
+        found = reads.events(reads.resolve(run), after=int(sequence) - 1, limit=1)
+    if not found or found[0].sequence != int(sequence):
+        raise NotFound("event", event)
+    say_json(event_document(found[0]))
+
+
+@app.command()
+def replay(
+    ctx: typer.Context,
+    *,
+    event_type: EventType = None,
+    limit: Annotated[int, typer.Option("--max", min=1, help="How many at most.")] = 100,
+) -> None:
+    """Put dead letters back into the outbox."""
+    invocation: Invocation = ctx.obj
+    with invocation.reading() as engine:
+        result = engine.kernel.dispatch(PluginReplayDLQ(max_events=limit, event_type=event_type))
+    if invocation.json:
+        say_json(result)
+        return
+    say(f"replayed {result.replayed}")
+    if result.replayed:
+        note("the next flush publishes them: engine outbox flush")

@@ -1,0 +1,64 @@
+"""Errors as a user meets them: a sentence on stderr, an object with `-o json`, and a stable exit code."""
+
+import json
+import sys
+import traceback
+from dataclasses import dataclass
+
+from typer import TyperException
+
+from engine.cli.exit_codes import ExitCode
+from engine.domain.errors import (
+    DefinitionError,
+    EngineError,
+    InvalidInput,
+    NotFound,
+    SettingsError,
+    StoreError,
+)
+
+USAGE = (InvalidInput, NotFound, SettingsError, DefinitionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    code: str
+    message: str
+    exit_code: int
+    problems: tuple[str, ...] = ()
+
+
+def failure_of(error: Exception) -> Failure:
+    match error:
+        case TyperException():
+            return Failure("USAGE", error.format_message(), error.exit_code)
+        case EngineError():
+            return Failure(error.code, str(error), _exit_code(error), getattr(error, "problems", ()))
+        case OSError():
+            return Failure("IO_ERROR", _system_sentence(error), ExitCode.FAILED)
+        case _:
+            message = f"something unexpected went wrong ({type(error).__name__}: {error}); --debug shows where"
+            return Failure("INTERNAL_ERROR", message, ExitCode.FAILED)
+
+
+def report(error: Exception, *, as_json: bool, debug: bool) -> int:
+    """Says what happened. Gives the exit code."""
+    failure = failure_of(error)
+    if debug:
+        traceback.print_exception(error)
+    sys.stderr.write(f"error: {failure.message}\n")
+    if as_json:
+        said = {"code": failure.code, "message": failure.message, "problems": failure.problems}
+        sys.stdout.write(f"{json.dumps({'error': said}, ensure_ascii=False, indent=2)}\n")
+    return failure.exit_code
+
+
+def _exit_code(error: EngineError) -> ExitCode:
+    if isinstance(error, USAGE):
+        return ExitCode.USAGE
+    return ExitCode.NOT_REACHABLE if isinstance(error, StoreError) else ExitCode.FAILED
+
+
+def _system_sentence(error: OSError) -> str:
+    named = f"{error.filename!r}: " if error.filename is not None else ""
+    return f"{named}{error.strerror or error}"

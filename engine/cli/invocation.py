@@ -1,0 +1,68 @@
+"""What one call of the CLI was told before its command, and the way from there to the engine."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.domain.errors import InvalidInput
+from engine.ports.registry import Registry
+from engine.settings import Settings
+
+if TYPE_CHECKING:
+    from engine.bootstrap import Engine
+
+
+class OutputFormat(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+class NothingHere(InvalidInput):
+    """The embedded profile has no database yet, so there is nothing to read."""
+
+    code = "NOTHING_HERE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """The global options. Those not given leave the environment's settings alone."""
+
+    profile: str | None = None
+    home: Path | None = None
+    database_url: str | None = None
+    output: OutputFormat = OutputFormat.TEXT
+    debug: bool = False
+
+    @property
+    def json(self) -> bool:
+        return self.output is OutputFormat.JSON
+
+    def settings(self) -> Settings:
+        """Raises `SettingsError`."""
+        return Settings.from_env(profile=self.profile, home=self.home, database_url=self.database_url)
+
+    def registry(self) -> Registry:
+        """Opens nothing. Raises `SettingsError`."""
+        from engine import bootstrap  # noqa: PLC0415 — brings the database libraries, which help must not wait for
+
+        return bootstrap.load_registry(self.settings())
+
+    @contextmanager
+    def opened(self) -> Iterator["Engine"]:
+        """The engine, its stores made where they are missing. Raises what `open_engine` raises."""
+        from engine import bootstrap  # noqa: PLC0415 — brings the database libraries, which help must not wait for
+
+        with bootstrap.open_engine(self.settings()) as engine:
+            yield engine
+
+    @contextmanager
+    def reading(self) -> Iterator["Engine"]:
+        """The engine, for looking only. Raises `NothingHere` instead of making an empty database."""
+        settings = self.settings()
+        if settings.database_url is None and not (settings.home / "engine.db").exists():
+            raise NothingHere(f"no runs in {str(settings.home)!r} yet; start one with `engine run`, or say --home")
+        with self.opened() as engine:
+            yield engine

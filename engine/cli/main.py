@@ -1,0 +1,79 @@
+"""`engine`: the console script. Errors end here, as a sentence and an exit code."""
+
+import os
+import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import typer
+from typer.main import get_command
+
+from engine.cli.failures import report
+from engine.cli.global_options import wants_json, wants_traceback
+from engine.cli.groups import LazyGroup, Summaries
+from engine.cli.invocation import Invocation, OutputFormat
+
+
+class EngineCommands(LazyGroup):
+    summaries: ClassVar[Summaries] = {
+        "init": "Make a small project with a workflow that is ready to run.",
+        "run": "Run a workflow and show how it goes; --resume goes on with a run.",
+        "runs": "List, show, watch, cancel, rerun and export runs.",
+        "workflows": "List, show and draw the workflows there are.",
+        "worker": "Work on all runs until stopped.",
+        "jobs": "See the jobs that wait or run.",
+        "outbox": "See and publish the events that wait.",
+        "dlq": "See and replay events nobody could handle.",
+        "tick": "Do the maintenance once.",
+        "prune": "Delete old runs and what belongs to them.",
+        "migrate": "Bring the database up to date.",
+        "doctor": "Check what is configured, reachable and up to date.",
+    }
+
+
+app = typer.Typer(
+    cls=EngineCommands,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 completed, 1 failed, 2 usage, 3 cancelled, 4 not reachable, 5 timeout, 130 interrupted.",
+)
+
+
+@app.callback()
+def engine(
+    ctx: typer.Context,
+    *,
+    profile: Annotated[
+        str | None, typer.Option(help="Where state lives.", envvar="ENGINE_PROFILE", show_envvar=True)
+    ] = None,
+    home: Annotated[Path | None, typer.Option(help="Folder of the embedded profile.", show_default=".engine")] = None,
+    database_url: Annotated[str | None, typer.Option(help="PostgreSQL instead of the embedded database.")] = None,
+    output: Annotated[OutputFormat, typer.Option("--output", "-o", help="Form of the answer.")] = OutputFormat.TEXT,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Durable, typed workflows. These options may also stand after the command."""
+    ctx.obj = Invocation(profile=profile, home=home, database_url=database_url, output=output, debug=debug)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs one command. Gives the exit code."""
+    words = list(sys.argv[1:] if args is None else args)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = get_command(app).main(words, prog_name="engine", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _reader_left()
+    except Exception as error:  # noqa: BLE001 — the last boundary: whatever happened becomes a sentence and a code
+        return report(error, as_json=wants_json(words), debug=wants_traceback(words))
+    return code if isinstance(code, int) else 0
+
+
+def _reader_left() -> int:
+    """`engine runs list | head`: nobody reads on, and nobody wants to hear of it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141

@@ -1,0 +1,49 @@
+"""`engine outbox`: events that are committed and not published yet."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from engine.cli.exit_codes import ExitCode
+from engine.cli.formats import instant, seconds
+from engine.cli.invocation import Invocation
+from engine.cli.printing import say, say_json
+from engine.kernel.commands import OutboxFlush
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="See and publish the events that wait.")
+
+
+@app.command("list")
+def list_waiting(ctx: typer.Context) -> None:
+    """Say how many events wait, and since when."""
+    invocation: Invocation = ctx.obj
+    with invocation.reading() as engine:
+        count, oldest = engine.kernel.reads.backlog()
+    if invocation.json:
+        say_json({"waiting": count, "oldest": oldest})
+    elif oldest is None:
+        say("no event waits")
+    else:
+        age = seconds((datetime.now(UTC) - oldest).total_seconds())
+        say(f"{count} events wait, the oldest since {instant(oldest)} ({age})")
+
+
+@app.command()
+def flush(
+    ctx: typer.Context,
+    *,
+    run: Annotated[str | None, typer.Option(help="Only events of this run.")] = None,
+    limit: Annotated[int, typer.Option("--max", min=1, help="How many at most.")] = 1000,
+) -> None:
+    """Publish events that wait, in order."""
+    invocation: Invocation = ctx.obj
+    with invocation.reading() as engine:
+        run_id = None if run is None else engine.kernel.reads.resolve(run)
+        result = engine.kernel.dispatch(OutboxFlush(max_events=limit, workflow_run_id=run_id))
+    if invocation.json:
+        say_json(result)
+    else:
+        say(f"published {result.published}, failed {result.failed}, dead-lettered {result.dead_lettered}")
+    if result.failed or result.dead_lettered:
+        raise typer.Exit(ExitCode.FAILED)

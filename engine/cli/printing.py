@@ -1,0 +1,95 @@
+"""Where text goes: in colour and to measure on a terminal; in full, plain and with whole ids when piped."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from engine.cli.formats import one_line, printable
+from engine.domain.lifecycle import Status
+
+COLOURS = {
+    Status.PENDING: "dim",
+    Status.RUNNING: "cyan",
+    Status.SUSPENDED: "magenta",
+    Status.COMPLETED: "green",
+    Status.FAILED: "red",
+    Status.CANCELLED: "yellow",
+    Status.SKIPPED: "dim",
+}
+
+
+def console(*, stderr: bool = False) -> Console:
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def on_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def say(text: str = "") -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def note(text: str) -> None:
+    """For the person, never for the pipe."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def as_json(value: object) -> str:
+    return json.dumps(to_jsonable_python(value), ensure_ascii=False, indent=2)
+
+
+def say_json(value: object) -> None:
+    say(as_json(value))
+
+
+def say_fields(fields: Sequence[tuple[str, object]]) -> None:
+    """One `name  value` a line; what is empty is left out."""
+    given = [(name, str(value)) for name, value in fields if value not in {None, ""}]
+    width = max((len(name) for name, _ in given), default=0)
+    for name, value in given:
+        say(f"{name:<{width}}  {printable(value)}")
+
+
+def say_table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
+    """`empty` is said when there are no rows. Cut to the width of a terminal; whole when piped."""
+    cells = [[one_line(str(value if value is not None else "")) for value in row] for row in rows]
+    if not on_terminal():
+        _say_plain_table(headers, cells)
+    elif not cells:
+        say(empty)
+    else:
+        console().print(_table(headers, cells))
+
+
+def _say_plain_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    lines = [[header.upper() for header in headers], *rows]
+    widths = [max(cell_len(line[column]) for line in lines) for column in range(len(headers))]
+    for line in lines:
+        padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
+        say("  ".join(padded).rstrip())
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, header in enumerate(headers):
+        table.add_column(header, no_wrap=True, overflow="ellipsis", ratio=None if number else 0)
+    for row in rows:
+        table.add_row(*(_cell(cell) for cell in row))
+    return table
+
+
+def _cell(text: str) -> Text:
+    return Text(text, style=COLOURS[Status(text)] if text in Status.__members__ else "")
+
+
+def jsonable(value: object) -> Any:
+    return to_jsonable_python(value)

@@ -1,0 +1,39 @@
+"""`engine worker`: a host that takes every run's jobs until it is told to stop."""
+
+import logging
+from typing import Annotated
+
+import typer
+
+from engine.cli.interruption import Interruption, say_stopping
+from engine.cli.invocation import Invocation
+from engine.cli.printing import note, say_json
+
+app = typer.Typer(add_completion=False)
+
+GRACE = 30.0
+
+
+@app.command()
+def worker(
+    ctx: typer.Context,
+    *,
+    slots: Annotated[int, typer.Option(min=1, max=256, help="Jobs at the same time, each in a process.")] = 1,
+    pools: Annotated[str, typer.Option(help="Which pools, with commas between.")] = "default",
+) -> None:
+    """Work on all runs until SIGTERM or Ctrl-C; a second one stops at once."""
+    invocation: Invocation = ctx.obj
+    names = tuple(name for each in pools.split(",") if (name := each.strip())) or ("default",)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    with invocation.opened() as engine, Interruption() as interruption:
+        recovered = engine.recover()
+        host = engine.worker(slots=slots, pools=names, in_process=False)
+        host.start()
+        note(f"worker {host.worker_id}: {slots} slots, pools {', '.join(names)}; took back {recovered} jobs")
+        interruption.wait(None)
+        say_stopping(GRACE)
+        in_time = host.stop(GRACE)
+        stats = host.get_stats()
+    note(f"stopped after {stats.jobs_processed} jobs" + ("" if in_time else "; what was left is handed back"))
+    if invocation.json:
+        say_json(stats)
