@@ -176,9 +176,9 @@ def _prepare_home(settings: Settings) -> None:
         raise StoreError(f"cannot write to the folder {str(home)!r}; choose another with --home or ENGINE_HOME")
 
 
-def migrate(settings: Settings) -> list[str]:
-    """Brings the database to this code's schema. Gives the revisions applied."""
-    from engine.adapters.sql.migrations import migrate as apply_migrations  # noqa: PLC0415 — Alembic is slow to import
+def migrate(settings: Settings) -> str:
+    """Brings the database to this code's schema, in one transaction. Gives its revision then."""
+    from engine.adapters.sql.migrate import migrate as apply_migrations  # noqa: PLC0415 — Alembic is slow to import
 
     if settings.database_url is None:
         _prepare_home(settings)
@@ -187,7 +187,7 @@ def migrate(settings: Settings) -> list[str]:
 
 def migration_sql(settings: Settings) -> str:
     """What `migrate` would execute on an empty database, as SQL."""
-    from engine.adapters.sql.migrations import migration_sql as as_sql  # noqa: PLC0415 — Alembic is slow to import
+    from engine.adapters.sql.migrate import migration_sql as as_sql  # noqa: PLC0415 — Alembic is slow to import
 
     return as_sql(settings.store_url)
 

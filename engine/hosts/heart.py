@@ -21,13 +21,20 @@ class Heart:
     """Writes logs and progress, renews the lease, brings cancellation to the body, ends it when its time is up.
 
     An async body is cancelled by its executor in time. A sync one cannot be interrupted: its delivery is failed here,
-    so that whatever it returns later is a ghost, and `on_timeout` is told.
+    so that whatever it returns later is a ghost, and `on_timeout` is told. `lease` gives the seconds a lease shall last
+    from now.
     """
 
     def __init__(
-        self, kernel: Kernel, options: HostOptions = DEFAULTS, *, on_timeout: Callable[[], None] | None = None
+        self,
+        kernel: Kernel,
+        options: HostOptions = DEFAULTS,
+        *,
+        lease: Callable[[], float] | None = None,
+        on_timeout: Callable[[], None] | None = None,
     ) -> None:
         self._kernel, self._options, self._on_timeout = kernel, options, on_timeout
+        self.lease = lease or (lambda: options.lease)
         self._changed = threading.Condition()
         self._beating = threading.Lock()
         self._delivery: Delivery | None = None
@@ -75,7 +82,7 @@ class Heart:
             if now >= self._end_at:
                 self._time_out(delivery)
             elif now >= self._renew_at or delivery.recorder.has_news:
-                self._kernel.dispatch(JobHeartbeat(delivery=delivery, lease_seconds=self._options.lease))
+                self._kernel.dispatch(JobHeartbeat(delivery=delivery, lease_seconds=self.lease()))
                 self._renew_at = now + self._options.heartbeat
         except Exception:
             logger.exception("heartbeat of job %s failed", delivery.claim.job.id)

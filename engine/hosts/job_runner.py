@@ -48,7 +48,7 @@ class JobRunner:
         started = self._kernel.dispatch(
             JobStart(
                 worker_id=self._worker_id,
-                lease_seconds=self._options.lease,
+                lease_seconds=self._heart.lease(),
                 pools=pools,
                 job_id=job_id,
                 run_id=run_id,
@@ -75,7 +75,7 @@ class JobRunner:
 
     def _lease(self) -> Lease:
         token = self._kernel.deps.ids.token()
-        return Lease(worker_id=self._worker_id, token=token, seconds=self._options.lease)
+        return Lease(worker_id=self._worker_id, token=token, seconds=self._heart.lease())
 
 
 def _report(delivery: Delivery, outcome: Outcome | Ghost, stages: int) -> JobReport:

@@ -49,7 +49,8 @@ class ServerlessHost:
     """Works within one invocation.
 
     `time_left` gives the seconds the invocation still has; no stage is started, or claimed along, with less than its
-    timeout plus `reserve`. `on_timeout` is told when a sync body ran past its time and still holds its thread: the
+    timeout plus `reserve`. `lease` gives the seconds a lease shall last from now. `on_timeout` is told when a sync
+    body ran past its time and still holds its thread: the
     process
     should not be used again.
     """
@@ -61,11 +62,13 @@ class ServerlessHost:
         worker_id: str,
         time_left: Callable[[], float] = lambda: NO_LIMIT,
         reserve: float = 5.0,
+        lease: Callable[[], float] | None = None,
         options: HostOptions = DEFAULTS,
         on_timeout: Callable[[], None] | None = None,
     ) -> None:
         self._kernel, self.worker_id, self._options = kernel, worker_id, options
-        self._time_left, self._reserve, self._on_timeout = time_left, reserve, on_timeout
+        self._time_left, self._reserve = time_left, reserve
+        self._lease, self._on_timeout = lease, on_timeout
 
     def handle_job(self, message: JobMessage) -> JobResult:
         """Runs the job the message names, and what follows it in the same run while there is time.
@@ -105,7 +108,7 @@ class ServerlessHost:
     def _run(
         self, *, pools: tuple[str, ...] = (), job_id: str | None = None, run_id: str | None = None
     ) -> JobReport | NoClaim:
-        with Heart(self._kernel, self._options, on_timeout=self._on_timeout) as heart:
+        with Heart(self._kernel, self._options, lease=self._lease, on_timeout=self._on_timeout) as heart:
             runner = JobRunner(self._kernel, heart, self.worker_id, self._options, may_continue=self._has_time_for)
             report = runner.run(pools=pools, job_id=job_id, run_id=run_id)
         if not isinstance(report, NoClaim):

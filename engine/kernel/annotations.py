@@ -1,7 +1,7 @@
 """Facts about runs and stages, attached from outside and asked for later."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from engine.domain.errors import NotFound
@@ -10,12 +10,12 @@ from engine.domain.lifecycle import Status
 from engine.domain.records import AnnotationRecord, RunRecord
 from engine.domain.stored_value import Json
 from engine.kernel.annotation_rows import annotation_drafts
-from engine.kernel.commands import ActorInput, AnnotationInput, RunTend
+from engine.kernel.commands import ActorInput, AnnotationInput
 from engine.kernel.deps import Deps
+from engine.kernel.ringing import SAFETY_WAKE, arm
 from engine.ports.transaction import AnnotationFilter
 from engine.ports.write_set import Verdict, WriteSet
 
-SAFETY_WAKE = timedelta(seconds=90)
 LEGACY_PREFIX = "legacy.metadata."
 
 
@@ -65,7 +65,7 @@ class Annotations:
         blank = blank_run_annotation(run_id, at, scope=scope, scope_id=scope_id)
         drafts = annotation_drafts(given, blank, workflow_id=run.workflow_id, new_id=deps.ids.new)
         if emit_event:
-            deps.scheduler.wake(RunTend(workflow_run_id=run_id).model_dump(mode="json"), at + SAFETY_WAKE)
+            arm(run_id, at + SAFETY_WAKE, deps)
         write_set = WriteSet(run_id=run_id, at=at, run_in=frozenset(Status), annotations=drafts)
         if deps.persistence.apply(write_set).verdict is not Verdict.APPLIED:
             raise NotFound("run", run_id)

@@ -6,11 +6,12 @@ from typing import Any
 
 from engine.definition.workflow import Workflow
 from engine.domain.records import RunRecord
-from engine.kernel.commands import RunTend, StagePollSuspended
+from engine.kernel.commands import StagePollSuspended
 from engine.kernel.deliveries import CancelFlag, Delivery, Finished, JobFinish
 from engine.kernel.deps import Deps
 from engine.kernel.outcomes import Completed, Failed, Ghost, Outcome, Suspended
 from engine.kernel.recorder import Recorder
+from engine.kernel.ringing import arm, ring
 from engine.kernel.steps.finish_stage import Ending, finish_stage
 from engine.kernel.steps.open_group import Now, claimed_group, doorbells, with_lease
 from engine.ports.persistence import Claim, ClaimRequest
@@ -42,7 +43,7 @@ def finish(command: JobFinish, deps: Deps) -> Finished:
     following = write_set.then if applied.closed or applied.verdict is Verdict.REPEAT else None
     next_delivery = _next(following, command, write_set, applied, deps)
     if isinstance(following, OpenGroup) and next_delivery is None:
-        deps.job_transport.notify(doorbells(following.jobs, claim.run))
+        ring(doorbells(following.jobs, claim.run), deps)
     return Finished(outcome=command.outcome, next=next_delivery)
 
 
@@ -59,13 +60,12 @@ def _continued(write_set: WriteSet, command: JobFinish, workflow: Workflow[Any, 
 
 def _arm(outcome: Outcome, ending: Ending, deps: Deps) -> None:
     """Asks for the wakes of what will be due later, before it is committed."""
-    tend = RunTend(workflow_run_id=ending.run.id)
     match outcome:
         case Suspended():
             poll = StagePollSuspended(stage_record_id=ending.stage.id, workflow_run_id=ending.run.id, max_checks=1)
             deps.scheduler.wake(poll.model_dump(mode="json"), outcome.next_poll_at)
         case Failed(retry_in=float() as delay):
-            deps.scheduler.wake(tend.model_dump(mode="json"), ending.now.at + timedelta(seconds=delay))
+            arm(ending.run.id, ending.now.at + timedelta(seconds=delay), deps)
         case _:
             pass
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from engine.domain.lifecycle import Status
 from engine.domain.records import JobRecord, LogLevel, LogRecord, RunRecord, StageRecord
 from engine.kernel.deps import Deps
+from engine.kernel.ringing import ring
 from engine.kernel.steps.advance_run import stage_failed, workflow_failed
 from engine.kernel.steps.open_group import Now
 from engine.ports.job_transport import Doorbell
@@ -36,7 +37,7 @@ def take_back(job: JobRecord, deps: Deps, *, expired: bool, refund: bool = False
     write_set = _fail(change, job, run, stage, now) if spent else _release(change, job, run, stage, now)
     released = deps.persistence.apply(write_set).verdict is Verdict.APPLIED
     if released and not spent:
-        deps.job_transport.notify([doorbell(job, run)])
+        ring([doorbell(job, run)], deps)
     return released
 
 

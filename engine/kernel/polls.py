@@ -21,6 +21,7 @@ from engine.kernel.outcomes import Completed, Failed
 from engine.kernel.outputs import claim_prefix, store_value
 from engine.kernel.perform import failed_by
 from engine.kernel.recorder import Recorder
+from engine.kernel.ringing import ring
 from engine.kernel.steps.finish_stage import Ending, finish_stage
 from engine.kernel.steps.open_group import Now, doorbells
 from engine.kernel.storage import RunStorage
@@ -194,5 +195,5 @@ def _end(poll: _Poll, outcome: Completed | Failed) -> Polled:
     if applied.verdict is not Verdict.APPLIED:
         return Polled.NOT_MINE
     if applied.closed and isinstance(write_set.then, OpenGroup):
-        deps.job_transport.notify(doorbells(write_set.then.jobs, poll.run))
+        ring(doorbells(write_set.then.jobs, poll.run), deps)
     return Polled.RESUMED if isinstance(outcome, Completed) else Polled.FAILED

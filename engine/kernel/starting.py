@@ -8,6 +8,7 @@ from engine.domain.lifecycle import Status
 from engine.domain.records import RunRecord
 from engine.kernel.commands import ClaimedRun
 from engine.kernel.deps import Deps
+from engine.kernel.ringing import ring
 from engine.kernel.steps.diagnose import Snapshot
 from engine.kernel.steps.open_group import Now, doorbells, open_group
 from engine.kernel.transitions import fail_run
@@ -49,7 +50,7 @@ def _start(run: RunRecord, deps: Deps) -> ClaimedRun | None:
     )
     if applied.verdict is not Verdict.APPLIED:
         return None
-    deps.job_transport.notify(doorbells(group.jobs, run))
+    ring(doorbells(group.jobs, run), deps)
     return ClaimedRun(workflow_run_id=run.id, workflow_id=run.workflow_id, job_ids=tuple(job.id for job in group.jobs))
 
 

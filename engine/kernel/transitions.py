@@ -9,6 +9,7 @@ from engine.domain.records import LogLevel, LogRecord, StageRecord
 from engine.domain.stored_value import StoredValue
 from engine.kernel.commands import RunTransitionResult
 from engine.kernel.deps import Deps
+from engine.kernel.ringing import ring
 from engine.kernel.steps.advance_run import advance_run, workflow_failed
 from engine.kernel.steps.diagnose import Need, Snapshot, diagnose, orphans
 from engine.kernel.steps.open_group import Now, doorbells, job_draft
@@ -72,7 +73,7 @@ def restore_jobs(snapshot: Snapshot, deps: Deps) -> bool:
     )
     applied = deps.persistence.apply(write_set)
     if applied.verdict is Verdict.APPLIED:
-        deps.job_transport.notify(doorbells(jobs, snapshot.run))
+        ring(doorbells(jobs, snapshot.run), deps)
     return applied.verdict is Verdict.APPLIED
 
 
@@ -103,7 +104,7 @@ def _advance(snapshot: Snapshot, workflow: Workflow[Any, Any], deps: Deps) -> Ru
         return RunTransitionResult(action="failed")
     if not isinstance(following, OpenGroup):
         return RunTransitionResult(action="completed")
-    deps.job_transport.notify(doorbells(following.jobs, snapshot.run))
+    ring(doorbells(following.jobs, snapshot.run), deps)
     return RunTransitionResult(action="advanced", next_group=following.group_no)
 
 

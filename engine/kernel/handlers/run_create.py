@@ -9,11 +9,12 @@ from engine.domain.lifecycle import Status
 from engine.domain.records import KeyRecord, RunRecord
 from engine.domain.stored_value import Json, blob_keys
 from engine.kernel.annotation_rows import annotation_drafts
-from engine.kernel.annotations import SAFETY_WAKE, blank_run_annotation
-from engine.kernel.commands import RunCreate, RunCreateResult, RunTend
+from engine.kernel.annotations import blank_run_annotation
+from engine.kernel.commands import RunCreate, RunCreateResult
 from engine.kernel.deps import Deps
 from engine.kernel.idempotency import check_same_request, done_key
 from engine.kernel.outputs import run_prefix, store_value
+from engine.kernel.ringing import SAFETY_WAKE, arm
 from engine.kernel.steps.open_group import Now, doorbells, open_group
 from engine.kernel.workflows import find_workflow
 from engine.ports.write_set import AnnotationDraft, Verdict, WriteSet
@@ -26,7 +27,7 @@ def handle(command: RunCreate, deps: Deps) -> RunCreateResult:
     run = replace(run, input=store_value(value, f"{run_prefix(run)}/input.json", deps.blob_store, deps.inline_max))
     result = RunCreateResult(workflow_run_id=run.id, status=run.status)
     write_set = _write_set(command, workflow, run, result, deps)
-    deps.scheduler.wake(RunTend(workflow_run_id=run.id).model_dump(mode="json"), run.created_at + SAFETY_WAKE)
+    arm(run.id, run.created_at + SAFETY_WAKE, deps)
     applied = deps.persistence.apply(write_set)
     if applied.verdict is Verdict.KEY_EXISTS and applied.key is not None:
         return _replay(command, applied.key, run, deps)
@@ -121,6 +122,5 @@ def _replay(command: RunCreate, found: KeyRecord, unused: RunRecord, deps: Deps)
         deps.blob_store.delete(blob_key)
     check_same_request(found, command)
     result = RunCreateResult.model_validate(found.result)
-    run_id = result.workflow_run_id
-    deps.scheduler.wake(RunTend(workflow_run_id=run_id).model_dump(mode="json"), deps.clock.now())
+    arm(result.workflow_run_id, deps.clock.now(), deps)
     return result

@@ -9,11 +9,11 @@ from engine.domain.json_values import checked
 from engine.domain.lifecycle import Status
 from engine.domain.records import RunRecord, StageRecord
 from engine.domain.stored_value import StoredValue
-from engine.kernel.annotations import SAFETY_WAKE
-from engine.kernel.commands import RunRerunFrom, RunRerunFromResult, RunTend
+from engine.kernel.commands import RunRerunFrom, RunRerunFromResult
 from engine.kernel.deps import Deps
 from engine.kernel.idempotency import check_same_request, done_key
 from engine.kernel.outputs import attempt_prefix, run_prefix, store_value
+from engine.kernel.ringing import SAFETY_WAKE, arm
 from engine.kernel.steps.diagnose import Snapshot
 from engine.kernel.steps.open_group import Now, doorbells, open_group
 from engine.kernel.transitions import read_snapshot
@@ -116,7 +116,7 @@ def _commit(rerun: _Rerun, deps: Deps) -> RunRerunFromResult:
         from_stage_id=command.from_stage_id,
         deleted_stages=tuple(stage.stage_id for stage in rerun.removed),
     )
-    deps.scheduler.wake(RunTend(workflow_run_id=run.id).model_dump(mode="json"), rerun.at + SAFETY_WAKE)
+    arm(run.id, rerun.at + SAFETY_WAKE, deps)
     applied = deps.persistence.apply(_write_set(rerun, result, deps))
     if applied.verdict is Verdict.KEY_EXISTS and applied.key is not None:
         check_same_request(applied.key, command)

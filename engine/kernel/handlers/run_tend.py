@@ -4,6 +4,7 @@ from engine.kernel.deps import Deps
 from engine.kernel.flushing import flush_run
 from engine.kernel.leases import doorbell, take_back
 from engine.kernel.polls import poll_stage
+from engine.kernel.ringing import ring
 from engine.kernel.starting import start_run
 from engine.kernel.steps.diagnose import Need, Snapshot, diagnose, next_due
 from engine.kernel.transitions import read_snapshot, restore_jobs, transition_run
@@ -39,4 +40,5 @@ def _take_over(snapshot: Snapshot, deps: Deps) -> None:
     else:
         transition_run(snapshot, deps)
     due = [job for job in snapshot.jobs if job.status is Status.PENDING and job.due_at <= now]
-    deps.job_transport.notify([doorbell(job, snapshot.run) for job in due])
+    since = min((job.due_at for job in due), default=None)
+    ring([doorbell(job, snapshot.run) for job in due], deps, waiting_since=since)
