@@ -1,59 +1,103 @@
 """Configuration: environment variables, read once, into one frozen object."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from engine.domain.errors import SettingsError
 
-VARIABLES: Mapping[str, str] = {
-    "ENGINE_PROFILE": "profile",
-    "ENGINE_HOME": "home",
-    "ENGINE_REGISTRY": "registry",
-    "ENGINE_CODE": "code",
+PREFIX = "ENGINE_"
+SHARED_VARIABLES: Mapping[str, str] = {
     "DATABASE_URL": "database_url",
     "INLINE_OUTPUT_MAX_BYTES": "inline_output_max_bytes",
 }
-PREFIX = "ENGINE_"
+
+
+class Pool(BaseModel):
+    """A compute class on AWS: its work queue, and how long its function may run, in seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    queue_url: str
+    timeout: float = Field(default=300.0, gt=0, le=900)
 
 
 class Settings(BaseModel):
-    """What a process needs to know. Immutable.
+    """What a process needs to know. Immutable. Each field is set by the variable ENGINE_ + its name in capitals, but
+    for
+    DATABASE_URL and INLINE_OUTPUT_MAX_BYTES.
 
     `home`: where the embedded profile keeps its database, blobs and locks. `registry`: `module:attribute` of the
     mapping of workflow ids. `code`: the folder from which the registry's modules are imported, besides the Python path.
     `inline_output_max_bytes`: outputs up to this size stay in their row; 0 sends all to the blob store.
+
+    Profile aws: `pools` as JSON, one entry a pool; `bucket` for blobs; `event_bus`; the control queue that wakes
+    go to, with the role and dead-letter queue of its schedules; `dead_letter_queue_url` for messages nobody can
+    read. `database_login`: `url` (all in DATABASE_URL), `iam` (signed tokens) or `secret` (`database_secret`: its ARN).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    profile: Literal["embedded"] = "embedded"
+    profile: Literal["embedded", "aws"] = "embedded"
     home: Path = Path(".engine")
     code: Path = Path()
     registry: str = Field(default="functions.workflows.registry:WORKFLOWS", pattern=r"^[\w.]+:\w+$")
     database_url: str | None = None
     inline_output_max_bytes: int = Field(default=8192, ge=0)
+    pools: dict[str, Pool] = {}
+    bucket: str | None = None
+    event_bus: str | None = None
+    control_queue_url: str | None = None
+    control_queue_arn: str | None = None
+    schedule_role_arn: str | None = None
+    schedule_group: str = "default"
+    schedule_dead_letter_arn: str | None = None
+    dead_letter_queue_url: str | None = None
+    database_login: Literal["url", "iam", "secret"] = "url"
+    database_secret: str | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
         """Settings from environment variables; overrides that are not None win.
 
-        Raises `SettingsError` naming each variable that is unknown or has a value that cannot be used.
+        Raises `SettingsError` naming each variable that is unknown, missing or has a value that cannot be used.
         """
         variables = os.environ if environ is None else environ
-        unknown = sorted(name for name in variables if name.startswith(PREFIX) and name not in VARIABLES)
-        problems = [f"{name} is not a setting; there are {', '.join(VARIABLES)}" for name in unknown]
-        given = {field: variables[name] for name, field in VARIABLES.items() if variables.get(name)}
+        unknown = sorted(name for name in variables if name.startswith(PREFIX) and name not in _fields())
+        if unknown:
+            raise SettingsError(f"{', '.join(unknown)}: no such setting; there are {', '.join(_fields())}")
+        given = {field: variables[name] for name, field in _fields().items() if variables.get(name)}
         given |= {field: value for field, value in overrides.items() if value is not None}
-        if problems:
-            raise SettingsError("; ".join(problems))
         try:
             return cls.model_validate(given)
         except ValidationError as error:
             raise SettingsError("; ".join(_problem(dict(each), given) for each in error.errors())) from error
+
+    @field_validator("pools", mode="before")
+    @classmethod
+    def _read_pools(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"not JSON: {error}") from error
+
+    @model_validator(mode="after")
+    def _has_all_that_its_profile_needs(self) -> Self:
+        if self.profile == "embedded":
+            return self
+        needed = ["database_url", "pools", "bucket", "event_bus", "control_queue_url"]
+        needed += ["control_queue_arn", "schedule_role_arn"]
+        needed += ["database_secret"] if self.database_login == "secret" else []
+        missing = [variable_of(field) for field in needed if not getattr(self, field)]
+        if missing:
+            raise ValueError(f"profile aws needs {', '.join(missing)}")
+        return self
 
     @property
     def store_url(self) -> str:
@@ -69,7 +113,17 @@ class Settings(BaseModel):
         return self.home / "workers"
 
 
+def variable_of(field: str) -> str:
+    """The environment variable of a field of `Settings`."""
+    return next((name for name, known in SHARED_VARIABLES.items() if known == field), f"{PREFIX}{field.upper()}")
+
+
+def _fields() -> dict[str, str]:
+    return {variable_of(field): field for field in Settings.model_fields}
+
+
 def _problem(error: dict[str, Any], given: Mapping[str, Any]) -> str:
-    field = str(error["loc"][0]) if error["loc"] else ""
-    name = next((variable for variable, known in VARIABLES.items() if known == field), field)
-    return f"{name} is {given.get(field)!r}: {error['msg']}"
+    if not error["loc"]:
+        return str(error["msg"]).removeprefix("Value error, ")
+    field = str(error["loc"][0])
+    return f"{variable_of(field)} is {given.get(field)!r}: {error['msg']}"

