@@ -101,7 +101,7 @@ class _Reader:
         text = _IMAGE.sub(r"\1", text)
         text = _LINK.sub(lambda m: self._linked(m[1], m[2]), text)
         text = _REFERENCE.sub(self._referenced, text)
-        text = _AUTOLINK.sub(lambda m: self._linked(m[1], m[1]), text)
+        text = _AUTOLINK.sub(lambda m: self._linked(m[1].removeprefix("mailto:"), m[1]), text)
         return _EMPHASIS.sub("", _TAG.sub("", text))
 
     def _linked(self, text: str, target: str) -> str:

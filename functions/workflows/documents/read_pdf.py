@@ -30,7 +30,7 @@ class _Malformed(Exception):
 
 
 class _Locked(Exception):
-    """The file cannot be decrypted."""
+    """The file cannot be decrypted. Its text is what may help beside another password, if anything."""
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def _parsing() -> Iterator[None]:
     try:
         yield
     except DependencyError as exc:  # AES without the cryptography package
-        raise _Locked from exc
+        raise _Locked("; if it opens without a password, installing the package cryptography is enough") from exc
     except Exception as exc:  # pypdf raises anything on malformed files
         raise _Malformed(f"{type(exc).__name__}: {exc}") from exc
 
@@ -52,7 +52,7 @@ def read_pdf(source: Source, *, max_characters: int, on_page: OnPage) -> Structu
     except _Locked as exc:
         raise DocumentError(
             f"{source.name!r} is encrypted; remove its password (for example "
-            "`qpdf --decrypt --password=… in.pdf out.pdf`) and analyse the result"
+            f"`qpdf --decrypt --password=… in.pdf out.pdf`) and analyse the result{exc}"
         ) from exc
     _check_text(source, texts, builder)
     builder.title = _title(reader)

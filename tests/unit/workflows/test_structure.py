@@ -79,7 +79,7 @@ def test_markdown_headings(markdown: str, expected: list[tuple[int, str]]) -> No
         ("snake_case and 2 * 3 * 4", "snake_case and 2 * 3 * 4"),
         ("an ![image](a.png) here", "an image here"),
         ("see [this][ref]\n\n[ref]: https://example.org", "see this"),
-        ("write to <mailto:a@example.org>", "write to mailto:a@example.org"),
+        ("write to <mailto:a@example.org>", "write to a@example.org"),
         ("- [x] done", "done"),
         ("a <b>bold</b> word<!-- hidden -->", "a bold word"),
     ],
