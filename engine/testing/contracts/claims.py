@@ -140,6 +140,13 @@ class ClaimContract(StoreContract):
         assert persistence.claim(claim()) == NoClaim()
         assert persistence.claim(claim_any()) == NoClaim()
 
+    @pytest.mark.parametrize("status", [Status.COMPLETED, Status.CANCELLED, Status.SKIPPED])
+    def test_a_job_whose_stage_is_finished_never_runs(self, persistence: Persistence, status: Status) -> None:
+        persistence.apply(begun("a"))
+        persistence.transact(lambda tx: tx.stages.update("r.a", {"status": status}))
+        assert persistence.claim(claim()) == NoClaim()
+        assert persistence.claim(claim_any()) == NoClaim()
+
     def test_the_most_urgent_job_wins_then_the_earliest(self, persistence: Persistence) -> None:
         for stage_id in "abc":
             persistence.apply(begun(stage_id, run_id=stage_id))

@@ -194,6 +194,8 @@ class EndingContract(StoreContract):
         }
         assert job_of(persistence, "running").lease_token is None
         assert persistence.apply(cancels()).verdict is Verdict.GHOST
+        for finish in (suspends("suspended", "suspended"), fails("retried", "retried", retry_in=9)):
+            assert persistence.apply(finish).verdict is Verdict.REPEAT
 
     def test_a_run_that_never_started_has_no_duration(self, persistence: Persistence) -> None:
         run = a_run(status=Status.PENDING, started_at=None)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from engine.domain.events import (
+    AnnotationCreated,
     Event,
     StageCompleted,
     StageFailed,
@@ -28,6 +29,7 @@ from engine.domain.records import (
 from engine.domain.stored_value import inline
 from engine.ports.persistence import ClaimRequest
 from engine.ports.write_set import (
+    AnnotationDraft,
     Closes,
     CompleteRun,
     JobChange,
@@ -129,6 +131,26 @@ def an_annotation(annotation_id: str, key: str = "k", run_id: str = "r", **colum
 
 def an_event(run_id: str = "r", seconds: float = 0) -> Event:
     return WorkflowCreated(timestamp=at(seconds), workflow_run_id=run_id, workflow_id="w")
+
+
+def noted_event(note: AnnotationRecord) -> AnnotationCreated:
+    return AnnotationCreated(
+        timestamp=AT,
+        workflow_run_id=note.workflow_run_id,
+        workflow_id="w",
+        annotation_id=note.id,
+        key=note.key,
+        value=note.value,
+        scope=note.scope,
+        scope_id=note.scope_id,
+        attempt=note.attempt,
+    )
+
+
+def noted(annotation_id: str, **columns: Any) -> AnnotationDraft:
+    """An annotation that is told of."""
+    note = an_annotation(annotation_id, **columns)
+    return AnnotationDraft(record=note, event=noted_event(note))
 
 
 def completed_event(run_id: str = "r") -> WorkflowCompleted:

@@ -22,7 +22,6 @@ from engine.testing.contracts.rows import (
     a_stage,
     an_annotation,
     an_artifact,
-    an_event,
     at,
     begun,
     cancels,
@@ -31,6 +30,7 @@ from engine.testing.contracts.rows import (
     draft,
     fails,
     hands_back,
+    noted,
     suspends,
 )
 from engine.testing.contracts.store import StoreContract
@@ -82,13 +82,12 @@ class WriteSetContract(StoreContract):
         assert persistence.read(lambda tx: tx.keys.find("", "run.create", "k")) is None
 
     def test_of_annotations_under_one_key_the_first_counts_from_the_start(self, persistence: Persistence) -> None:
-        notes = tuple(
-            AnnotationDraft(record=an_annotation(name, idempotency_key="once"), event=an_event()) for name in "12"
-        )
+        notes = (noted("1", idempotency_key="once"), noted("2", idempotency_key="once"), noted("3"))
         persistence.apply(begun("a", annotations=notes))
         found = persistence.read(lambda tx: tx.annotations.of_run("r", AnnotationFilter()))
-        assert [note.id for note in found] == ["1"]
-        assert len(events_of(persistence)) == run_of(persistence).event_seq == 2
+        assert [note.id for note in found] == ["1", "3"]
+        assert told(persistence) == ["annotation:created", "annotation:created", "workflow:created"]
+        assert run_of(persistence).event_seq == 3
 
     def test_an_unknown_run_is_a_ghost(self, persistence: Persistence) -> None:
         applied = persistence.apply(cancels("unknown"))
@@ -165,7 +164,7 @@ class WriteSetContract(StoreContract):
     @pytest.mark.usefixtures("claimed")
     def test_a_finish_writes_all_that_belongs_to_it(self, persistence: Persistence) -> None:
         version = run_of(persistence).version
-        note = AnnotationDraft(record=an_annotation("n", stage_record_id="r.a"), event=an_event())
+        note = noted("n", stage_record_id="r.a")
         applied = persistence.apply(
             completes(
                 logs=(a_log("1"),),
@@ -185,7 +184,7 @@ class WriteSetContract(StoreContract):
         assert (job.status, job.lease_token, job.lease_until) == (Status.COMPLETED, "t", None)
         rows = everything(persistence, "r")
         assert [len(rows[family]) for family in ("logs", "artifacts", "annotations")] == [1, 1, 1]
-        assert told(persistence)[2:] == ["workflow:created", "stage:completed"]
+        assert told(persistence)[2:] == ["annotation:created", "stage:completed"]
         assert {event.causation_id for event in events_of(persistence)[2:]} == {"cause"}
 
     @pytest.mark.parametrize(
@@ -224,6 +223,20 @@ class WriteSetContract(StoreContract):
         persistence.apply(cancels())
         for finish in (completes(), fails(), fails(retry_in=1), suspends()):
             assert persistence.apply(finish).verdict is Verdict.GHOST
+
+    @pytest.mark.usefixtures("claimed")
+    def test_an_annotation_there_before_is_neither_written_nor_told(self, persistence: Persistence) -> None:
+        persistence.transact(lambda tx: tx.annotations.add([an_annotation("old", idempotency_key="once")]))
+        persistence.apply(completes(annotations=(noted("1", idempotency_key="once"), noted("2"))))
+        found = persistence.read(lambda tx: tx.annotations.of_run("r", AnnotationFilter()))
+        assert [note.id for note in found] == ["old", "2"]
+        assert [event.payload.get("annotation_id") for event in events_of(persistence)[2:]] == ["2", None]
+
+    @pytest.mark.usefixtures("claimed")
+    def test_a_job_taken_from_its_holder_takes_the_token_too(self, persistence: Persistence) -> None:
+        persistence.apply(hands_back())
+        assert job_of(persistence).lease_token is None
+        assert persistence.apply(fails(retry_in=1)).verdict is Verdict.LOST
 
     @pytest.mark.usefixtures("claimed")
     def test_a_delivery_handed_back_is_not_counted(self, persistence: Persistence) -> None:
