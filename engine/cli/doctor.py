@@ -2,7 +2,7 @@
 
 import typer
 
-from engine import bootstrap
+from engine.bootstrap.doctor import diagnose
 from engine.cli.exit_codes import ExitCode
 from engine.cli.invocation import Invocation
 from engine.cli.printing import jsonable, note, say, say_json
@@ -14,7 +14,7 @@ app = typer.Typer(add_completion=False)
 def doctor(ctx: typer.Context) -> None:
     """Check everything the engine needs; each fault comes with its remedy."""
     invocation: Invocation = ctx.obj
-    checks = bootstrap.diagnose(invocation.settings())
+    checks = diagnose(invocation.settings())
     if invocation.json:
         say_json({"ok": all(check.ok for check in checks), "checks": [jsonable(check) for check in checks]})
     else:

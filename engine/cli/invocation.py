@@ -7,12 +7,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.bootstrap.registry import load_registry
 from engine.domain.errors import InvalidInput
 from engine.ports.registry import Registry
 from engine.settings import Settings
 
 if TYPE_CHECKING:
-    from engine.bootstrap import Engine
+    from engine.bootstrap.embedded import Engine
 
 
 class OutputFormat(StrEnum):
@@ -46,16 +47,14 @@ class Invocation:
 
     def registry(self) -> Registry:
         """Opens nothing. Raises `SettingsError`."""
-        from engine import bootstrap  # noqa: PLC0415 — brings the database libraries, which help must not wait for
-
-        return bootstrap.load_registry(self.settings())
+        return load_registry(self.settings())
 
     @contextmanager
     def opened(self) -> Iterator["Engine"]:
         """The engine, its stores made where they are missing. Raises what `open_engine` raises."""
-        from engine import bootstrap  # noqa: PLC0415 — brings the database libraries, which help must not wait for
+        from engine.bootstrap.embedded import open_engine  # noqa: PLC0415 — brings the database libraries
 
-        with bootstrap.open_engine(self.settings()) as engine:
+        with open_engine(self.settings()) as engine:
             yield engine
 
     @contextmanager

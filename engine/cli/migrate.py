@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from engine import bootstrap
+from engine.bootstrap import migrations
 from engine.cli.invocation import Invocation
 from engine.cli.printing import say, say_json
 
@@ -20,12 +20,10 @@ def migrate(
     """Bring the database up to date."""
     invocation: Invocation = ctx.obj
     if sql:
-        say(bootstrap.migration_sql(invocation.settings()))
+        say(migrations.migration_sql(invocation.settings()))
         return
-    applied = bootstrap.migrate(invocation.settings())
+    revision = migrations.migrate(invocation.settings())
     if invocation.json:
-        say_json({"applied": applied})
-    elif applied:
-        say(f"applied {', '.join(applied)}")
+        say_json({"revision": revision})
     else:
-        say("the database is up to date")
+        say(f"the database is at revision {revision}")

@@ -16,7 +16,7 @@ from engine.kernel.workflows import find_workflow
 from engine.ports.transaction import RunFilter
 
 if TYPE_CHECKING:
-    from engine.bootstrap import Engine
+    from engine.bootstrap.embedded import Engine
 
 app = typer.Typer(add_completion=False)
 

@@ -14,7 +14,7 @@ from engine.cli.plain_view import PlainView
 from engine.cli.printing import console
 
 if TYPE_CHECKING:
-    from engine.bootstrap import Engine
+    from engine.bootstrap.embedded import Engine
 
 LOOK_EVERY = 0.1
 GRACE = 10.0

@@ -12,7 +12,7 @@ from engine.cli.watching import Ending, view_for, watch, working_on
 from engine.domain.lifecycle import TERMINAL
 
 if TYPE_CHECKING:
-    from engine.bootstrap import Engine
+    from engine.bootstrap.embedded import Engine
 
 
 def see_through(
