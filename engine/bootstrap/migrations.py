@@ -1,16 +1,18 @@
 """Bringing the store to this code's schema."""
 
+from collections.abc import Callable
+
 from engine.adapters.sql.migrate import migrate as apply_migrations
 from engine.adapters.sql.migrate import migration_sql as as_sql
 from engine.bootstrap.embedded import prepare_home
 from engine.settings import Settings
 
 
-def migrate(settings: Settings) -> str:
+def migrate(settings: Settings, *, password: Callable[[], str] | None = None) -> str:
     """Brings the database to this code's schema, in one transaction. Gives its revision then."""
     if settings.database_url is None:
         prepare_home(settings)
-    return apply_migrations(settings.store_url)
+    return apply_migrations(settings.store_url, password=password)
 
 
 def migration_sql(settings: Settings) -> str:

@@ -15,6 +15,9 @@ from engine.kernel.kernel import Kernel
 from engine.ports.persistence import NoClaim
 
 NO_LIMIT = float("inf")
+PAGE = 10
+OVERDUE = 120.0
+"""Seconds after which a due job that nobody claimed counts as missed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +103,17 @@ class ServerlessHost:
     def handle_wake(self, command: Mapping[str, Any]) -> object:
         """Dispatches a command that was asked for by the scheduler. One that finds nothing to do is a no-op."""
         return self._kernel.dispatch(command)
+
+    def ring_overdue(self) -> int:
+        """Rings for jobs that nobody came for, so that any activity heals what a lost doorbell left. Gives how many.
+
+        A full page means a long queue, which is being worked off; ringing for it again would only make it longer.
+        """
+        overdue = self._kernel.overdue_jobs(PAGE, older_than=OVERDUE)
+        if len(overdue) == PAGE:
+            return 0
+        self._kernel.deps.job_transport.notify(overdue)
+        return len(overdue)
 
     def hand_back(self) -> int:
         """Releases whatever this host holds, without counting the delivery. Gives how many jobs."""

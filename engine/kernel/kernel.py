@@ -1,16 +1,20 @@
 """The dispatcher: a command in, its result out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, overload
 
 from engine.kernel.annotations import Annotations
 from engine.kernel.commands import Command, parse_command
 from engine.kernel.deliveries import Delivery, Internal
 from engine.kernel.deps import Deps
+from engine.kernel.leases import doorbell
 from engine.kernel.outcomes import Outcome
 from engine.kernel.perform import perform
 from engine.kernel.reads import Reads
 from engine.kernel.routes import ROUTES
+from engine.ports.job_transport import Doorbell
+from engine.ports.transaction import Tx
 
 
 class Kernel:
@@ -37,6 +41,16 @@ class Kernel:
         if isinstance(command, Mapping):
             command = parse_command(command)
         return ROUTES[type(command)](command, self.deps)
+
+    def overdue_jobs(self, limit: int, *, older_than: float) -> Sequence[Doorbell]:
+        """Doorbells for jobs that have been due for so many seconds, in pools this deployment has."""
+
+        def read(tx: Tx) -> Sequence[Doorbell]:
+            before = tx.now() - timedelta(seconds=older_than)
+            due = tx.jobs.due(tuple(self.deps.pool_timeouts), limit)
+            return [doorbell(job, tx.runs.get(job.workflow_run_id)) for job in due if job.due_at <= before]
+
+        return self.deps.persistence.read(read)
 
     def timeout_of(self, delivery: Delivery) -> float | None:
         """Seconds the delivery's body may take; None means no limit."""

@@ -5,7 +5,7 @@ statement that is a transaction by itself costs exactly one.
 """
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from engine.adapters.sql.column_types import to_json
 from engine.adapters.sql.failures import lost_connection
 from engine.adapters.sql.store_time import engine_after
 from engine.domain.errors import SettingsError
+
+type PasswordProvider = Callable[[], str]
+"""Asked for the password each time a connection is about to be opened."""
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _DRIVERS = ("postgresql+pg8000", "postgresql+psycopg", "sqlite+pysqlite")
@@ -38,7 +41,9 @@ def parse_url(text: str) -> URL:
     return url
 
 
-def open_engine(url: URL, *, pool_size: int, connect_timeout: float | None) -> Engine:
+def open_engine(
+    url: URL, *, pool_size: int, connect_timeout: float | None, password: PasswordProvider | None = None
+) -> Engine:
     """Nothing connects yet. On pg8000 `connect_timeout` also bounds the wait for any one answer."""
     if url.get_backend_name() == "sqlite":
         return _open_sqlite(url, pool_size)
@@ -52,6 +57,8 @@ def open_engine(url: URL, *, pool_size: int, connect_timeout: float | None) -> E
         connect_args=dict(arguments),
     )
     event.listen(engine, "handle_error", _mark_lost_connection)
+    if password is not None:
+        event.listen(engine, "do_connect", lambda *args: args[-1].update(password=password()))
     return engine
 
 

@@ -7,17 +7,17 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine
 
-from engine.adapters.sql.connections import open_engine, parse_url
+from engine.adapters.sql.connections import PasswordProvider, open_engine, parse_url
 from engine.adapters.sql.retries import Retries
 from engine.adapters.sql.revision import store_revision
 
 _FOLDER = Path(__file__).parent / "migrations"
 
 
-def migrate(url: str, *, patience: float = 60.0) -> str:
+def migrate(url: str, *, patience: float = 60.0, password: PasswordProvider | None = None) -> str:
     """Applies what is missing, in one transaction. Gives the revision then."""
     parsed = parse_url(url)
-    engine = open_engine(parsed, pool_size=1, connect_timeout=None)
+    engine = open_engine(parsed, pool_size=1, connect_timeout=None, password=password)
     try:
         return Retries(parsed, patience).run(lambda: _upgrade(engine))
     finally:

@@ -6,7 +6,7 @@ from threading import Lock, local
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from engine.adapters.sql.connections import open_engine, parse_url
+from engine.adapters.sql.connections import PasswordProvider, open_engine, parse_url
 from engine.adapters.sql.database_functions import apply_in_database, claim_in_database
 from engine.adapters.sql.failures import lost_connection, place
 from engine.adapters.sql.retries import Retries
@@ -32,7 +32,7 @@ class SqlPersistence:
 
     Nothing connects before the first use, which raises `StoreBehind` when migrations are missing. An absent
     SQLite database is created. `clock` replaces the database's own. `patience` is for how many seconds a
-    transaction that could not be done is tried again.
+    transaction that could not be done is tried again. `password`, when given, is asked for each new connection's.
     """
 
     def __init__(
@@ -43,10 +43,13 @@ class SqlPersistence:
         pool_size: int = 5,
         patience: float = 60.0,
         connect_timeout: float = 45.0,
+        password: PasswordProvider | None = None,
     ) -> None:
         self._url = parse_url(url)
         self._is_sqlite = self._url.get_backend_name() == "sqlite"
-        self._engine = open_engine(self._url, pool_size=pool_size, connect_timeout=connect_timeout)
+        self._engine = open_engine(
+            self._url, pool_size=pool_size, connect_timeout=connect_timeout, password=password
+        )
         self._clock = clock or (_ProcessClock() if self._is_sqlite else None)
         self._retries = Retries(self._url, patience)
         # SQLite has one writer at a time: its threads queue here, where nobody is starved.

@@ -1,0 +1,122 @@
+"""The aws profile: PostgreSQL, S3, SQS and EventBridge, worked on one invocation at a time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from engine.adapters.aws.blob_store import S3BlobStore
+from engine.adapters.aws.clients import AwsClients, Clients
+from engine.adapters.aws.database_login import IamPassword, PasswordProvider, secret_password
+from engine.adapters.aws.event_sink import EventBridgeSink
+from engine.adapters.aws.job_transport import SqsJobTransport
+from engine.adapters.aws.queue_messages import QueueMessages
+from engine.adapters.aws.s3_location import S3Location
+from engine.adapters.aws.scheduler import ControlQueue, SqsScheduler
+from engine.adapters.aws.secrets import SecretReader
+from engine.adapters.sql.persistence import SqlPersistence
+from engine.adapters.system import SystemClock, SystemIds
+from engine.bootstrap.registry import load_registry
+from engine.domain.errors import SettingsError
+from engine.executors.local import LocalExecutor
+from engine.hosts.options import HostOptions
+from engine.hosts.serverless import ServerlessHost
+from engine.kernel.deps import Deps
+from engine.kernel.kernel import Kernel
+from engine.ports.clock import Clock
+from engine.settings import Settings
+
+CONNECTIONS = 3
+"""For the invocation, its heartbeat, and a hand-back while both are busy. Opened only when used."""
+
+TIME_RESERVE = 15.0
+"""Seconds of a function's time that no stage gets: to finish, flush and answer."""
+
+LEASE_MARGIN = 15.0
+"""Seconds a lease outlasts the invocation, and a message's invisibility the lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class AwsEngine:
+    """A kernel over AWS, with what handlers do besides dispatching."""
+
+    settings: Settings
+    kernel: Kernel
+    clients: Clients
+
+    def host(self, worker_id: str, time_left: Callable[[], float], *, on_timeout: Callable[[], None]) -> ServerlessHost:
+        """A host for one invocation. Leases end with it, so they are never renewed for their own sake."""
+        return ServerlessHost(
+            self.kernel,
+            worker_id=worker_id,
+            time_left=time_left,
+            reserve=TIME_RESERVE,
+            lease=lambda: time_left() + LEASE_MARGIN,
+            options=HostOptions(heartbeat=float("inf")),
+            on_timeout=on_timeout,
+        )
+
+    def work_queue(self, pool: str) -> QueueMessages:
+        return QueueMessages(self.clients, self.settings.pools[pool].queue_url)
+
+    @property
+    def dead_letters(self) -> QueueMessages:
+        """Where messages go that nobody can read. Raises `SettingsError` when none is configured."""
+        if self.settings.dead_letter_queue_url is None:
+            raise SettingsError("ENGINE_DEAD_LETTER_QUEUE_URL is not set, and a message that cannot be read came in")
+        return QueueMessages(self.clients, self.settings.dead_letter_queue_url)
+
+
+def open_aws(settings: Settings) -> AwsEngine:
+    """Wires the engine. Connects to nothing yet. Raises `SettingsError` when the profile is another."""
+    if settings.profile != "aws":
+        raise SettingsError(f"ENGINE_PROFILE is {settings.profile!r}; functions need 'aws' and its settings")
+    clients, clock = AwsClients(), SystemClock()
+    kernel = Kernel(
+        Deps(
+            persistence=SqlPersistence(
+                settings.store_url,
+                password=password_provider(settings, clients, clock),
+                pool_size=CONNECTIONS,
+            ),
+            blob_store=S3BlobStore(clients, S3Location(_given(settings.bucket))),
+            job_transport=SqsJobTransport(clients, {name: pool.queue_url for name, pool in settings.pools.items()}),
+            event_sink=EventBridgeSink(clients, _given(settings.event_bus)),
+            scheduler=SqsScheduler(clients, _control_queue(settings), clock),
+            clock=clock,
+            registry=load_registry(settings),
+            executor=LocalExecutor(),
+            ids=SystemIds(),
+            inline_max=settings.inline_output_max_bytes,
+            pool_timeouts={name: max(1.0, pool.timeout - TIME_RESERVE) for name, pool in settings.pools.items()},
+        )
+    )
+    return AwsEngine(settings, kernel, clients)
+
+
+def password_provider(settings: Settings, clients: Clients, clock: Clock) -> PasswordProvider | None:
+    """How connections get their password; None when the URL holds all they need."""
+    match settings.database_login:
+        case "iam":
+            address = urlsplit(settings.store_url)
+            return IamPassword(
+                clients, clock, host=address.hostname or "", port=address.port or 5432, user=address.username or ""
+            )
+        case "secret":
+            return secret_password(SecretReader(clients, clock), _given(settings.database_secret))
+        case _:
+            return None
+
+
+def _control_queue(settings: Settings) -> ControlQueue:
+    return ControlQueue(
+        url=_given(settings.control_queue_url),
+        arn=_given(settings.control_queue_arn),
+        role_arn=_given(settings.schedule_role_arn),
+        dead_letter_arn=settings.schedule_dead_letter_arn,
+        schedule_group=settings.schedule_group,
+    )
+
+
+def _given(value: str | None) -> str:
+    assert value is not None, "Settings checked what profile aws needs"
+    return value

@@ -1,0 +1,79 @@
+"""EventBridge schedule → a tick; control queue → wakes; direct invocation → any command or read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from engine.adapters.aws.job_message import UndecodableMessage, decode_wake
+from engine.domain.errors import EngineError, InvalidInput, StoreError
+from engine.hosts.serverless import ServerlessHost
+from engine.kernel.queries import answer_query
+from functions.runtime import engine, invocation_host, logger, metrics
+
+processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics(capture_cold_start_metric=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """The answer to whatever came: failed messages, counts of a tick, or the result of a command or read."""
+    host = invocation_host(context)
+    match event:
+        case {"Records": list()}:
+            answer = process_partial_response(
+                event=event, record_handler=lambda record: _wake(record, host), processor=processor, context=context
+            )
+            return dict(answer)
+        case {"detail-type": "Scheduled Event"}:
+            return _tick(host)
+        case {"read": str()} | {"type": str()}:
+            return _direct(event)
+        case _:
+            raise InvalidInput(f"event with the keys {sorted(event)} is no batch, schedule, command or read")
+
+
+def _wake(record: SQSRecord, host: ServerlessHost) -> None:
+    try:
+        command = decode_wake(record.body)
+    except UndecodableMessage as error:
+        _bury(record, error)
+        return
+    logger.append_keys(command=command.get("type"), workflow_run_id=command.get("workflow_run_id"))
+    try:
+        host.handle_wake(command)
+    except StoreError:
+        raise
+    except InvalidInput as error:
+        _bury(record, error)
+    except EngineError as error:
+        logger.warning("the wake came too late", why=str(error))
+
+
+def _bury(record: SQSRecord, error: InvalidInput) -> None:
+    logger.error("undecodable message goes to the dead-letter queue", message_id=record.message_id, why=str(error))
+    engine().dead_letters.bury(record.body, str(error))
+
+
+def _tick(host: ServerlessHost) -> dict[str, Any]:
+    result = host.run_maintenance_tick()
+    host.ring_overdue()
+    for name, value in (("LeasesReaped", result.stale_released), ("StuckRuns", result.stuck_reaped)):
+        metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+    return {name: getattr(result, name) for name in result.__dataclass_fields__}
+
+
+def _direct(event: Mapping[str, Any]) -> dict[str, Any]:
+    """{"result": …}, or {"error": {code, message}} for what the caller got wrong. Infrastructure errors are raised."""
+    kernel = engine().kernel
+    try:
+        if "read" in event:
+            return {"result": answer_query(event, kernel.reads)}
+        return {"result": kernel.dispatch(event).model_dump(mode="json")}
+    except StoreError:
+        raise
+    except EngineError as error:
+        return {"error": {"code": error.code, "message": str(error)}}
