@@ -101,8 +101,8 @@ def _append(tx: Tx, ws: WriteSet) -> None:
 
 def _commit(tx: Tx, ws: WriteSet, draft: RunDraft, *, closed: bool) -> Applied:
     before = draft.before
-    draft.set(event_seq=before.event_seq + len(draft.events), updated_at=ws.at)
-    run = tx.runs.update(ws.run_id, draft.changes())
+    draft.set(event_seq=before.event_seq + len(draft.events))
+    run = tx.runs.update(ws.run_id, {**draft.changes(), "updated_at": ws.at})
     if draft.events:
         tx.outbox.append(run.id, before.event_seq + 1, draft.events, ws.causation_id)
     return replace(_answer(Verdict.APPLIED, run), closed=closed, lease_until=draft.lease_until)

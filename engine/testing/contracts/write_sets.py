@@ -267,6 +267,7 @@ class WriteSetContract(StoreContract):
         assert stage_of(persistence).progress == {"progress": 0.5}
         assert persistence.apply(beat).verdict is Verdict.APPLIED
         assert len(everything(persistence, "r")["logs"]) == 1
+        assert run_of(persistence).updated_at == beat.at
         persistence.apply(completes())
         assert persistence.apply(beat).verdict is Verdict.LOST
 
