@@ -22,7 +22,7 @@ from engine.domain.stored_value import Json
 from engine.ports.blob_store import BlobInfo
 
 _ENDING = "%00"
-_TRIES = 10
+_TRIES = 100
 
 
 class FileBlobStore:
@@ -100,10 +100,10 @@ class FileBlobStore:
 def _move(draft: Path, path: Path) -> None:
     """Tries again when somebody removes the folder, empty so far, in between."""
     for left in reversed(range(_TRIES)):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             draft.replace(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):
             if not left:
                 raise
         else:
