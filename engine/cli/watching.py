@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from engine.bootstrap.embedded import Engine
 
 LOOK_EVERY = 0.1
-GRACE = 10.0
+GRACE = 5.0
 SETTLE = 30.0
 MOST_SLOTS = 4
 
