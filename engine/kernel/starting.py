@@ -2,7 +2,7 @@
 
 import logging
 
-from engine.domain.errors import EngineError
+from engine.domain.errors import EngineError, StoreUnavailable
 from engine.domain.events import WorkflowStarted
 from engine.domain.lifecycle import Status
 from engine.domain.records import RunRecord
@@ -18,9 +18,14 @@ logger = logging.getLogger(__name__)
 
 
 def start_run(run: RunRecord, deps: Deps) -> ClaimedRun | None:
-    """One transaction. A run that cannot start is FAILED with its cause; None when it did not start, or not here."""
+    """One transaction. A run that cannot start is FAILED with its cause; None when it did not start, or not here.
+
+    Raises `StoreUnavailable`: that is no fault of the run.
+    """
     try:
         return _start(run, deps)
+    except StoreUnavailable:
+        raise
     except Exception as error:
         logger.exception("run %s could not be claimed", run.id)
         _give_up(run, "CLAIM_FAILED", f"{type(error).__name__}: {error}", deps)
