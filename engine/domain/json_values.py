@@ -1,13 +1,15 @@
-"""What may be stored as JSON: finite numbers, string keys, and no U+0000, which PostgreSQL's jsonb cannot hold."""
+"""What may be stored as JSON: finite numbers, string keys, and text without U+0000 and half surrogate pairs, which
+PostgreSQL's jsonb cannot hold."""
 
 import json
 import math
+import re
 from collections.abc import Mapping
 
 from engine.domain.errors import InvalidInput
 from engine.domain.stored_value import Json
 
-NUL = "\x00"
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def checked(value: Json, what: str) -> Json:
@@ -20,8 +22,7 @@ def checked(value: Json, what: str) -> Json:
                 raise InvalidInput(f"{what} is {value!r}, which JSON cannot hold; use null or a string")
             return value
         case str():
-            if NUL in value:
-                raise InvalidInput(f"{what} contains the character U+0000; remove it")
+            _check_text(value, what)
             return str(value)
         case Mapping():
             return {_key(key, what): checked(part, f"{what}.{key}") for key, part in value.items()}
@@ -31,9 +32,19 @@ def checked(value: Json, what: str) -> Json:
 
 
 def _key(key: object, what: str) -> str:
-    if not isinstance(key, str) or NUL in key:
-        raise InvalidInput(f"{what} has the key {key!r}; JSON keys are strings without U+0000")
+    if not isinstance(key, str):
+        raise InvalidInput(f"{what} has the key {key!r}; JSON keys are strings")
+    _check_text(key, f"a key of {what}")
     return key
+
+
+def _check_text(text: str, what: str) -> None:
+    found = _UNSTORABLE.search(text)
+    if found is None:
+        return
+    if found.group() == "\x00":
+        raise InvalidInput(f"{what} contains the character U+0000; remove it")
+    raise InvalidInput(f"{what} contains half a surrogate pair; remove it")
 
 
 def plain(value: object) -> Json:
@@ -42,4 +53,15 @@ def plain(value: object) -> Json:
         text = json.dumps(value, default=str, allow_nan=False)
     except (TypeError, ValueError):
         text = json.dumps(str(value))
-    return json.loads(text.replace("\\u0000", "\\ufffd"))
+    return _repaired(json.loads(text))
+
+
+def _repaired(value: Json) -> Json:
+    match value:
+        case str():
+            return _UNSTORABLE.sub("\ufffd", value)
+        case list():
+            return [_repaired(part) for part in value]
+        case dict():
+            return {_repaired(key): _repaired(part) for key, part in value.items()}
+    return value

@@ -5,11 +5,13 @@ from datetime import timedelta
 from typing import Any
 
 from engine.definition.workflow import Workflow
+from engine.domain.errors import InvalidInput
 from engine.domain.records import RunRecord
 from engine.kernel.commands import StagePollSuspended
 from engine.kernel.deliveries import CancelFlag, Delivery, Finished, JobFinish
 from engine.kernel.deps import Deps
 from engine.kernel.outcomes import Completed, Failed, Ghost, Outcome, Suspended
+from engine.kernel.perform import failed_by
 from engine.kernel.recorder import Recorder
 from engine.kernel.ringing import arm, ring
 from engine.kernel.steps.finish_stage import Ending, finish_stage
@@ -24,7 +26,18 @@ def new_delivery(claim: Claim, deps: Deps) -> Delivery:
 
 
 def finish(command: JobFinish, deps: Deps) -> Finished:
-    """One transaction: outcome, job, run, and the claim of the next stage where the command allows it."""
+    """One transaction: outcome, job, run, and the claim of the next stage where the command allows it.
+
+    What the store refuses to hold fails the stage: a worker that dies of it would get it again and again.
+    """
+    try:
+        return _finish(command, deps)
+    except InvalidInput as error:
+        delivery = new_delivery(command.delivery.claim, deps)
+        return _finish(replace(command, delivery=delivery, outcome=failed_by(error)), deps)
+
+
+def _finish(command: JobFinish, deps: Deps) -> Finished:
     claim = command.delivery.claim
     workflow = deps.registry.get_workflow(claim.run.workflow_id)
     ending = Ending(

@@ -76,10 +76,11 @@ def failure(error: BaseException, stage: Stage[Any, Any, Any], delivery: Deliver
 
 def failed_by(error: BaseException) -> Failed:
     """A failure for good, with the error's type, message and trace in storable form."""
+    said = traceback.TracebackException.from_exception(error)  # its text can be had even if the error's own cannot
     return Failed(
         code=error.code if isinstance(error, EngineError) else "STAGE_FAILED",
-        message=plain(f"{type(error).__name__}: {error}"),
-        trace=plain("".join(traceback.format_exception(error))),
+        message=plain(f"{type(error).__name__}: {said}"),
+        trace=plain("".join(said.format())),
     )
 
 
@@ -164,6 +165,7 @@ def _suspended(body: _Body, suspended: SuspendedByBody) -> Outcome:
 
 def _artifact(body: _Body, name: str, content: object) -> ArtifactRecord:
     claim = body.delivery.claim
+    checked(name, "artifact name")
     info = _write_artifact(body, f"{body.prefix}/artifacts/{artifact_name(name)}", name, content)
     return ArtifactRecord(
         id=body.deps.ids.new(),

@@ -12,7 +12,7 @@ from engine.definition.context import CheckContext
 from engine.definition.results import BatchFailed, NotReady, Ready, SuspendedState
 from engine.definition.stage import Stage
 from engine.domain.errors import EngineError, InvalidStageData
-from engine.domain.json_values import checked
+from engine.domain.json_values import checked, plain
 from engine.domain.lifecycle import Status
 from engine.domain.records import JobRecord, RunRecord, StageRecord
 from engine.kernel.commands import StagePollSuspended
@@ -82,7 +82,7 @@ def _check(poll: _Poll) -> Completed | Failed | NotReady | None:
             case Ready():
                 return _ready(poll, stage, answer)
             case BatchFailed():
-                return Failed(code="BATCH_FAILED", message=f"BatchFailed: {answer.error}")
+                return Failed(code="BATCH_FAILED", message=plain(f"BatchFailed: {answer.error}"))
             case NotReady():
                 return _in_time(poll) or answer
             case _:

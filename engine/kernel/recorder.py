@@ -50,7 +50,7 @@ class Recorder:
             id=self._ids.new(),
             workflow_run_id=self._stage.workflow_run_id,
             level=level,
-            message=message.replace("\x00", "\ufffd"),
+            message=plain(message),
             created_at=self._clock.now(),
             stage_id=self._stage.stage_id,
             stage_record_id=self._stage.id,
@@ -64,7 +64,7 @@ class Recorder:
 
     def progress(self, progress: float, message: str | None = None, details: Json = None) -> None:
         with self._lock:
-            self._progress = Progress(progress, message, plain(details), self._clock.now())
+            self._progress = Progress(progress, plain(message), plain(details), self._clock.now())
 
     def annotate(
         self,

@@ -175,11 +175,11 @@ def _error_log(ending: Ending, outcome: Failed) -> LogRecord:
         id=ending.now.ids.new(),
         workflow_run_id=ending.run.id,
         level=LogLevel.ERROR,
-        message=outcome.message.replace("\x00", "\ufffd"),
+        message=outcome.message,
         created_at=ending.now.at,
         stage_id=ending.stage.stage_id,
         stage_record_id=ending.stage.id,
-        metadata={"code": outcome.code, "trace": (outcome.trace or "").replace("\x00", "\ufffd") or None},
+        metadata={"code": outcome.code, "trace": outcome.trace},
     )
 
 
