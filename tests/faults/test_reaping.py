@@ -1,0 +1,154 @@
+from typing import Any
+
+import pytest
+
+from engine import Ready, StageContext, StageResult, Suspended
+from engine.conventions import Actor
+from engine.domain.lifecycle import Status
+from engine.domain.stored_value import inline
+from engine.kernel import LeaseReapStale, RunReapStuck, RunReapStuckResult, RunTransition
+from engine.ports.transaction import LeaseState, Tx
+from tests.kernel.bench import Bench
+from tests.kernel.stores import MakeBench
+from tests.kernel.workflows import ONCE, Body, Counted, batch_stage, pipeline, stage
+
+STUCK = 900.0
+NOBODY = RunReapStuckResult(transitioned=0, failed=0, recovered=0)
+
+
+def reap(bench: Bench) -> RunReapStuckResult:
+    bench.dispatch(LeaseReapStale())
+    return bench.dispatch(RunReapStuck(stuck_threshold=STUCK))
+
+
+def test_a_run_that_waits_for_its_next_poll_is_not_stuck(make_bench: MakeBench) -> None:
+    """bugs.md 2: a stage suspended for longer than the threshold, its next poll ahead."""
+    bench = make_bench(
+        pipeline(batch_stage(lambda _state, _ctx: Ready("done"), body=lambda _ctx: Suspended("b", poll_interval=3600)))
+    )
+    run_id = bench.create()
+    bench.work()
+    bench.clock.advance(16 * 60)
+    assert reap(bench) == NOBODY
+    bench.clock.advance(45 * 60)
+    assert reap(bench) == NOBODY
+    assert bench.run_to_completion(run_id).run.status is Status.COMPLETED
+
+
+def test_a_stage_that_is_kept_alive_is_not_stuck_however_long_it_takes(make_bench: MakeBench) -> None:
+    """bugs.md 3: heartbeats keep the lease, and the result of a long stage counts."""
+    bench = make_bench(pipeline(stage()))
+    run_id = bench.create("w", "long")
+    delivery = bench.start()
+    for _ in range(40):
+        bench.clock.advance(60)
+        assert bench.beat(delivery) is LeaseState.HELD
+        assert reap(bench) == NOBODY
+    bench.finish(delivery)
+    assert (bench.run_of(run_id).status, bench.output(run_id)) == (Status.COMPLETED, "long")
+
+
+def test_a_job_that_waits_in_a_long_queue_is_not_stuck(make_bench: MakeBench) -> None:
+    """bugs.md 4: a backlog of hours fails no run."""
+    bench = make_bench(pipeline(stage()))
+    runs = [bench.create("w", number) for number in range(3)]
+    bench.clock.advance(5 * 3600)
+    assert reap(bench) == NOBODY
+    bench.host.process_available_jobs(max_jobs=10)
+    assert [bench.run_of(run_id).status for run_id in runs] == [Status.COMPLETED] * 3
+
+
+def test_a_finish_moves_the_run_on_in_the_same_transaction(make_bench: MakeBench) -> None:
+    """bugs.md 5: whoever dies after a commit leaves nothing half done."""
+    bench = make_bench(pipeline(stage(), stage("b")))
+    run_id = bench.create("w", 1)
+    bench.work()
+    assert bench.statuses(run_id) == {"a": Status.COMPLETED, "b": Status.PENDING}
+    assert bench.job(run_id, "b").status is Status.PENDING
+    bench.work()
+    assert bench.run_of(run_id).status is Status.COMPLETED
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+def test_a_run_whose_stages_are_done_is_moved_on_not_failed(make_bench: MakeBench, stages: int) -> None:
+    """bugs.md 5: rows as an engine leaves them that crashed between two transactions."""
+    bench = make_bench(pipeline(*[stage(name) for name in "ab"[:stages]]))
+    run_id = bench.create("w", 1)
+    delivery = bench.start()
+
+    def complete_only_the_stage(tx: Tx) -> None:
+        patch = {"status": Status.COMPLETED, "output_data": inline("out"), "completed_at": bench.clock.now()}
+        tx.stages.update(delivery.claim.stage.id, patch)
+        tx.jobs.update(delivery.claim.job.id, {"status": Status.COMPLETED, "lease_until": None})
+
+    bench.persistence.transact(complete_only_the_stage)
+    bench.clock.advance(STUCK + 1)
+    assert reap(bench) == RunReapStuckResult(transitioned=1, failed=0, recovered=0)
+    assert bench.run_to_completion(run_id).run.status is Status.COMPLETED
+    assert bench.output(run_id) == "out"
+    assert bench.dispatch(RunTransition(workflow_run_id=run_id)).action == "noop"
+
+
+def test_a_job_that_kills_every_worker_is_given_up_after_its_deliveries(make_bench: MakeBench) -> None:
+    """bugs.md 6: a poison job ends, and the run says why."""
+    bench = make_bench(pipeline(stage()))
+    run_id = bench.create()
+    for delivery in (1, 2, 3):
+        assert bench.start().claim.job.attempt == delivery
+        bench.clock.advance(301)
+        reap(bench)
+    run = bench.run_of(run_id)
+    assert (run.status, run.failure_code) == (Status.FAILED, "LEASE_EXPIRED")
+    assert "delivery 3 of 3" in (run.failure_message or "")
+    assert bench.told(run_id)[-2:] == ["stage:failed", "workflow:failed"]
+    assert bench.host.process_available_jobs().processed == 0
+
+
+HALF = "\ud800"
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (lambda ctx: ctx.annotate("note", HALF), "surrogate"),
+        (lambda ctx: ctx.annotate("note", "a\x00"), "U+0000"),
+        (lambda ctx: ctx.annotate(attributes={"note": 1}, actor=Actor("user", HALF)), "surrogate"),
+        (lambda _ctx: StageResult(1, custom_metrics={"m": HALF}), "surrogate"),
+        (lambda _ctx: StageResult(1, artifacts={HALF: "text"}), "surrogate"),
+        (lambda _ctx: StageResult(1, artifacts={"a\x00": "text"}), "U+0000"),
+    ],
+    ids=["annotation", "zero in an annotation", "actor", "metric", "artifact", "zero in an artifact's name"],
+)
+def test_what_cannot_be_stored_fails_its_stage_with_that_cause(make_bench: MakeBench, body: Body, says: str) -> None:
+    """bugs.md 6: it must not kill the worker that tries to commit it, delivery after delivery."""
+    counted = Counted(body)
+    bench = make_bench(pipeline(stage(body=counted, retry=ONCE)))
+    run_id = bench.create()
+    bench.work()
+    assert (bench.run_of(run_id).status, counted.calls) == (Status.FAILED, 1)
+    assert says in (bench.run_of(run_id).failure_message or "")
+
+
+def say(ctx: StageContext[Any, Any]) -> None:
+    ctx.log("INFO", HALF)
+    ctx.on_progress(0.5, HALF)
+    raise ValueError(f"cannot read {HALF}")
+
+
+def test_text_that_is_no_unicode_is_repaired_where_it_is_only_said(make_bench: MakeBench) -> None:
+    """bugs.md 6: error messages, logs and progress may quote file names of any bytes."""
+    bench = make_bench(pipeline(stage(body=say, retry=ONCE)))
+    run_id = bench.create()
+    bench.work()
+    assert bench.run_of(run_id).failure_message == "ValueError: cannot read \ufffd"
+    assert "\ufffd" in [line.message for line in bench.reads.logs(run_id)]
+
+
+def test_a_stage_that_lost_its_job_gets_it_back(make_bench: MakeBench) -> None:
+    """bugs.md 5: a PENDING stage without a job is healed, not failed."""
+    bench = make_bench(pipeline(stage()))
+    run_id = bench.create("w", 1)
+    bench.queue.cancel_by_run(run_id)
+    bench.clock.advance(STUCK + 1)
+    assert reap(bench) == RunReapStuckResult(transitioned=0, failed=0, recovered=1)
+    assert bench.run_to_completion(run_id).run.status is Status.COMPLETED

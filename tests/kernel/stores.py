@@ -1,0 +1,100 @@
+"""Empty stores for tests: in memory, in a SQLite file, in a database of a real PostgreSQL server.
+
+SQLite and PostgreSQL databases are migrated once and then copied.
+"""
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.adapters.memory.persistence import InMemoryPersistence
+from engine.adapters.sql.migrate import migrate
+from engine.adapters.sql.persistence import SqlPersistence
+from engine.definition.workflow import Workflow
+from engine.ports.clock import Clock
+from engine.ports.persistence import Persistence
+from engine.testing import FakeClock, FixedIds
+from tests.kernel.bench import Bench
+from tests.support.postgres import PostgresServer
+
+POSTGRES = pytest.param("postgres", marks=pytest.mark.postgres)
+DATABASES = ("sqlite", POSTGRES)
+STORES = ("memory", *DATABASES)
+
+in_memory = pytest.mark.parametrize("store_kind", ["memory"], indirect=True)
+in_databases = pytest.mark.parametrize("store_kind", DATABASES, indirect=True)
+in_postgres = pytest.mark.parametrize("store_kind", [POSTGRES], indirect=True)
+
+type MakeBench = Callable[..., Bench]
+
+_templates = itertools.count()
+
+
+@pytest.fixture(params=STORES)
+def store_kind(request: pytest.FixtureRequest) -> str:
+    """Every store, unless the test says `@in_memory` or `@in_databases`."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "engine.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: PostgresServer) -> str:
+    name = f"kernel_template_{next(_templates)}"
+    migrate(postgres_server.create_database(name))
+    return name
+
+
+@pytest.fixture
+def store_url(store_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty, migrated database of the test's own."""
+    match store_kind:
+        case "sqlite":
+            shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "engine.db")
+            return f"sqlite:///{tmp_path / 'engine.db'}"
+        case "postgres":
+            server: PostgresServer = request.getfixturevalue("postgres_server")
+            return server.create_database(template=request.getfixturevalue("postgres_template"))
+        case _:
+            return "memory"
+
+
+def open_store(url: str, clock: Clock | None, **options: Any) -> Persistence:
+    """`clock` None leaves the time to the database."""
+    if url == "memory":
+        return InMemoryPersistence(clock or FakeClock())
+    return SqlPersistence(url, clock=clock, **options)
+
+
+@pytest.fixture
+def persistence(store_url: str, clock: FakeClock) -> Iterator[Persistence]:
+    store = open_store(store_url, clock, pool_size=10)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def make_bench(persistence: Persistence, clock: FakeClock) -> MakeBench:
+    """Kernels over the one store of the test, each with ids of its own."""
+    seeds = itertools.count()
+
+    def make(*workflows: Workflow[Any, Any], **parts: Any) -> Bench:
+        given = {"clock": clock, "persistence": persistence, "ids": FixedIds(next(seeds)), **parts}
+        return Bench(*workflows, **given)
+
+    return make
