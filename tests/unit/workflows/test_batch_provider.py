@@ -25,7 +25,7 @@ from pathlib import Path
 from functions.workflows.batch_provider.batch_folder import BatchRequest
 from functions.workflows.batch_provider.client import submit
 submit(Path(sys.argv[1]), "night", BatchRequest(texts={"a": "The tide turns."}, dimensions=8, seconds=1.5))
-os.kill(os.getpid(), signal.SIGKILL)
+os.killpg(os.getpgrp(), signal.SIGKILL)
 """
 
 
@@ -63,8 +63,10 @@ def test_a_batch_is_worked_on_and_answered(tmp_path: Path) -> None:
     assert fetch(tmp_path, "night") == {item: embed(text, 8) for item, text in REQUEST.texts.items()}
 
 
-def test_the_provider_outlives_a_submitter_that_is_killed_and_then_ends_by_itself(tmp_path: Path) -> None:
-    submitter = subprocess.run([sys.executable, "-c", SUBMIT_AND_DIE, str(tmp_path)], check=False)
+def test_the_provider_outlives_a_submitter_killed_with_its_group_and_then_ends_by_itself(tmp_path: Path) -> None:
+    submitter = subprocess.run(
+        [sys.executable, "-c", SUBMIT_AND_DIE, str(tmp_path)], check=False, start_new_session=True
+    )
     assert submitter.returncode == -signal.SIGKILL
     wait_for(tmp_path, "night", BatchState.WORKING)
     wait_for(tmp_path, "night", BatchState.COMPLETED)
