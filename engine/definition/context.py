@@ -9,7 +9,6 @@ from functools import cached_property
 from inspect import iscoroutinefunction
 from math import isfinite
 from typing import Any, Protocol, overload
-from urllib.parse import quote
 
 from engine.definition.body_context import BodyContext
 from engine.definition.capabilities import Cancellation, Outputs
@@ -17,6 +16,7 @@ from engine.definition.json_values import as_json, as_readable_json
 from engine.definition.memory import MemoryCancellation, MemoryOutputs, MemoryRecorder, MemoryStorage
 from engine.definition.results import SuspendedState
 from engine.definition.schemas import NoConfig
+from engine.domain.blob_keys import artifact_name
 from engine.domain.errors import InvalidStageData, MissingStageOutput, StageCancelled
 from engine.domain.stored_value import Json
 
@@ -141,7 +141,7 @@ class StageContext[In, Config = NoConfig](BodyContext[Config]):
         It must be JSON. Awaitable when `fn` is an `async def`. A crash between the call and its saving means
         one more call.
         """
-        name = f"once/{quote(key, safe='')}.json"
+        name = f"once/{artifact_name(key)}.json"
         if iscoroutinefunction(fn):
             return self._once_async(name, fn)
         return self.storage.load(name)["value"] if self.storage.exists(name) else self._remember(name, fn())

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from urllib.parse import quote
 
 from engine.domain.records import RunRecord, StageRecord
 from engine.domain.stored_value import Json, StoredValue, in_blob, inline
@@ -26,10 +25,6 @@ def claim_prefix(run: RunRecord, stage: StageRecord, lease_token: str) -> str:
     """Where one delivery writes, so that a late worker never overwrites what another committed."""
     claim = hashlib.sha256(lease_token.encode()).hexdigest()[:16]
     return f"{attempt_prefix(run, stage)}/{claim}"
-
-
-def artifact_key(prefix: str, name: str) -> str:
-    return f"{prefix}/artifacts/{quote(name, safe='')}".replace("%", "~")
 
 
 def store_value(value: Json, key: str, blob_store: BlobStore, inline_max: int) -> StoredValue:

@@ -5,7 +5,8 @@ The kernel's pure steps build a `WriteSet` from what was read; a store applies i
 1. `key` is inserted; if it exists already nothing else happens (KEY_EXISTS).
 2. `create` is inserted, or the run row is locked: its status must be in `run_in` and its version `expected_version`.
 3. `job` and `stage` are checked against their guards, then everything is written.
-4. A job sent back to PENDING while its run is failing is CANCELLED instead, with its stage, and counts as closed.
+4. A job sent back to PENDING, or SUSPENDED, while its run is failing is CANCELLED instead, with its stage, and counts
+   as closed.
 5. `removes` are deleted; their jobs are CANCELLED and their annotations lose the link.
 6. `closes` decides what becomes of the open stages. STAGE: one less is open. GROUP: this stage failed for good: the
    run's failure is set unless it has one, PENDING and SUSPENDED siblings and waiting retries are CANCELLED, RUNNING

@@ -110,16 +110,23 @@ class Rig:
         return report
 
 
+@pytest.fixture(scope="module")
+def quiet_server() -> Iterator[PostgresServer]:
+    """Without autovacuum, which uses transaction ids too."""
+    with PostgresServer(settings={"autovacuum": "off"}) as server:
+        yield server
+
+
 @pytest.fixture
-def rig(postgres_server: PostgresServer) -> Iterator[Rig]:
-    url = postgres_server.create_database()
+def rig(quiet_server: PostgresServer) -> Iterator[Rig]:
+    url = quiet_server.create_database()
     migrate(url)
     database = url.rsplit("/", 1)[1]
     with ExitStack() as stack:
-        proxy = stack.enter_context(CountingProxy(postgres_server.port))
+        proxy = stack.enter_context(CountingProxy(quiet_server.port))
         persistence = SqlPersistence(f"postgresql://postgres@127.0.0.1:{proxy.port}/{database}", pool_size=1)
         stack.callback(persistence.close)
-        observer = pg8000.native.Connection("postgres", host="127.0.0.1", port=postgres_server.port, database=database)
+        observer = pg8000.native.Connection("postgres", host="127.0.0.1", port=quiet_server.port, database=database)
         stack.callback(observer.close)
         kernel = _kernel(persistence)
         heart = stack.enter_context(Heart(kernel))
