@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from engine.bootstrap.registry import load_registry
@@ -40,6 +41,11 @@ class Invocation:
     @property
     def json(self) -> bool:
         return self.output is OutputFormat.JSON
+
+    @property
+    def command(self) -> str:
+        """How to call the CLI so that it finds the same runs."""
+        return "engine" if self.home is None else f"engine --home {quote(str(self.home))}"
 
     def settings(self) -> Settings:
         """Raises `SettingsError`."""

@@ -80,8 +80,8 @@ def _say_plain_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> N
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, header in enumerate(headers):
-        table.add_column(header, no_wrap=True, overflow="ellipsis", ratio=None if number else 0)
+    for header in headers:
+        table.add_column(header, no_wrap=True, overflow="ellipsis")
     for row in rows:
         table.add_row(*(_cell(cell) for cell in row))
     return table

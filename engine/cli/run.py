@@ -57,9 +57,7 @@ def run(
         if not wait and not follow:
             _say_created(invocation, created.workflow_run_id, created.status)
             return
-        code = see_through(
-            engine, created.workflow_run_id, json=invocation.json, work=wait, lines=follow, timeout=limit
-        )
+        code = see_through(invocation, engine, created.workflow_run_id, work=wait, lines=follow, timeout=limit)
     raise typer.Exit(code)
 
 
@@ -83,14 +81,14 @@ def _say_created(invocation: Invocation, run_id: str, status: Status) -> None:
         say_json({"run_id": run_id, "status": status})
         return
     say(run_id)
-    note(f"a worker will take it (engine worker); see it with: engine runs watch {run_id}")
+    note(f"a worker will take it ({invocation.command} worker); see it with: {invocation.command} runs watch {run_id}")
 
 
 def _resume(invocation: Invocation, wanted: str | None, *, follow: bool, timeout: float | None) -> int:
     with invocation.reading() as engine:
         run_id = _to_resume(engine, wanted)
         engine.recover()
-        return see_through(engine, run_id, json=invocation.json, lines=follow, timeout=timeout)
+        return see_through(invocation, engine, run_id, lines=follow, timeout=timeout)
 
 
 def _to_resume(engine: "Engine", wanted: str | None) -> str:

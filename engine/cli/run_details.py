@@ -54,10 +54,10 @@ def say_run(reads: Reads, view: RunView) -> None:
         empty="no stage has begun",
     )
     say("\nInput")
-    say_output(reads.value(run.input), run.id)
+    say_output(reads.value(run.input))
     if run.output is not None:
         say("\nOutput")
-        say_output(reads.value(run.output), f"{run.id} | less")
+        say_output(reads.value(run.output))
     if artifacts := reads.artifacts(run.id):
         say("\nArtifacts")
         for line in artifact_lines(artifacts):

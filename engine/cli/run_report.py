@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from engine.cli.documents import run_document
-from engine.cli.exit_codes import OF_STATUS, ExitCode
 from engine.cli.formats import milliseconds, money, one_line, printable, short_id, size
+from engine.cli.invocation import Invocation
 from engine.cli.printing import as_json, note, on_terminal, say, say_json
 from engine.domain.lifecycle import TERMINAL, Status
 from engine.domain.records import ArtifactRecord, RunRecord, StageRecord
@@ -14,46 +14,46 @@ from engine.kernel.reads import Reads, RunView
 OUTPUT_LINES = 30
 
 
-def report_run(reads: Reads, run_id: str, *, json: bool) -> ExitCode:
-    """Prints output, artifacts, totals and hints. Gives the exit code; of a run that has not ended, FAILED."""
+def report_run(invocation: Invocation, reads: Reads, run_id: str) -> Status:
+    """Prints output, artifacts, totals and hints. Gives the run's status."""
     view = reads.run(run_id)
-    if json:
+    if invocation.json:
         say_json(run_document(reads, view))
     else:
-        _say(reads, view)
+        _say(invocation.command, reads, view)
     if view.run.status is Status.FAILED:
         note(f"error: {_failure(view)}")
-    return OF_STATUS.get(view.run.status, ExitCode.FAILED)
+    return view.run.status
 
 
 def shown_id(run: RunRecord) -> str:
     return short_id(run.id) if on_terminal() else run.id
 
 
-def _say(reads: Reads, view: RunView) -> None:
+def _say(command: str, reads: Reads, view: RunView) -> None:
     run, artifacts = view.run, reads.artifacts(view.run.id)
     if run.output is not None:
         say("\nOutput")
-        say_output(reads.value(run.output), shown_id(run))
+        say_output(reads.value(run.output), rest=f"{command} runs show {shown_id(run)}")
     if artifacts:
         say("\nArtifacts")
         for line in artifact_lines(artifacts):
             say(line)
-        say(f"  to keep them: engine runs artifacts {shown_id(run)} --save DIR")
+        say(f"  to keep them: {command} runs artifacts {shown_id(run)} --save DIR")
     say(f"\n{totals(run)}")
     if run.status in TERMINAL:
-        for hint in _hints(run, artifacts, view.stages):
+        for hint in _hints(f"{command} runs", run, artifacts, view.stages):
             say(f"  {hint}")
 
 
-def say_output(value: Json, run_id: str) -> None:
-    """Pretty JSON; on a terminal its beginning only."""
+def say_output(value: Json, *, rest: str | None = None) -> None:
+    """Pretty JSON. On a terminal only its beginning, when there is a command that shows the `rest`."""
     lines = as_json(value).splitlines()
-    cut = on_terminal() and len(lines) > OUTPUT_LINES
+    cut = rest is not None and on_terminal() and len(lines) > OUTPUT_LINES
     for line in lines[:OUTPUT_LINES] if cut else lines:
         say(printable(line))
     if cut:
-        say(f"… {len(lines) - OUTPUT_LINES} more lines: engine runs show {run_id}")
+        say(f"… {len(lines) - OUTPUT_LINES} more lines: {rest}")
 
 
 def artifact_lines(artifacts: Sequence[ArtifactRecord]) -> Iterator[str]:
@@ -76,12 +76,14 @@ def _failure(view: RunView) -> str:
     return f"run {run.id} failed{where}: {one_line(run.failure_message or 'no reason is recorded')}"
 
 
-def _hints(run: RunRecord, artifacts: Sequence[ArtifactRecord], stages: Sequence[StageRecord]) -> Iterator[str]:
+def _hints(
+    runs: str, run: RunRecord, artifacts: Sequence[ArtifactRecord], stages: Sequence[StageRecord]
+) -> Iterator[str]:
     run_id = shown_id(run)
-    yield f"engine runs show {run_id}"
-    yield f"engine runs logs {run_id}"
+    yield f"{runs} show {run_id}"
+    yield f"{runs} logs {run_id}"
     if artifacts:
-        yield f"engine runs artifacts {run_id}"
+        yield f"{runs} artifacts {run_id}"
     failed = next((stage for stage in stages if stage.status is Status.FAILED), None)
     if failed is not None:
-        yield f"engine runs rerun {run_id} --from {failed.stage_id}"
+        yield f"{runs} rerun {run_id} --from {failed.stage_id}"

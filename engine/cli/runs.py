@@ -79,7 +79,7 @@ def watch(ctx: typer.Context, run: RunId, *, timeout: Timeout = None) -> None:
     limit = None if timeout is None else parse_duration(timeout).total_seconds()
     with invocation.reading() as engine:
         run_id = engine.kernel.reads.resolve(run)
-        code = see_through(engine, run_id, json=invocation.json, work=False, timeout=limit)
+        code = see_through(invocation, engine, run_id, work=False, timeout=limit)
     raise typer.Exit(code)
 
 
@@ -183,7 +183,7 @@ def rerun(
         if not wait and not follow:
             say_json({"run_id": run_id, "status": Status.RUNNING}) if invocation.json else say(run_id)
             return
-        code = see_through(engine, run_id, json=invocation.json, work=wait, lines=follow, timeout=limit)
+        code = see_through(invocation, engine, run_id, work=wait, lines=follow, timeout=limit)
     raise typer.Exit(code)
 
 
