@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from engine.adapters.sql.column_types import to_json
-from engine.adapters.sql.failures import lost_connection
+from engine.adapters.sql.failures import driver_error, lost_connection
 from engine.adapters.sql.store_time import engine_after
 from engine.domain.errors import SettingsError
 
@@ -54,6 +54,7 @@ def open_engine(
         json_serializer=to_json,
         pool_size=pool_size,
         max_overflow=0,
+        pool_reset_on_return=None,
         connect_args=dict(arguments),
     )
     event.listen(engine, "handle_error", _mark_lost_connection)
@@ -118,5 +119,10 @@ def _tls(mode: str, roots: str | None) -> ssl.SSLContext | bool:
 
 def _mark_lost_connection(context: ExceptionContext) -> None:
     """Makes SQLAlchemy drop the pool's connections also when it is the server that says they are over."""
-    if lost_connection(context.original_exception):
+    error = context.original_exception
+    if isinstance(error, OSError):
+        # pg8000 lets some errors of its socket through.
+        context.is_disconnect = True
+        raise driver_error(error, context.dialect)
+    if lost_connection(context.sqlalchemy_exception or error):
         context.is_disconnect = True

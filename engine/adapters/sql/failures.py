@@ -3,8 +3,8 @@
 import sqlite3
 from typing import Any
 
-from sqlalchemy import URL
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
+from sqlalchemy import URL, Dialect
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from engine.domain.errors import EngineError, StoreError, StoreUnavailable
@@ -18,6 +18,8 @@ _GONE = frozenset({"57P01", "57P02", "57P03", "57P05", "25006"})
 _ROLLED_BACK = frozenset({"40001", "40P01", "53300"})
 _CONNECTION_CLASS = "08"
 _REFUSES_TLS = "Server refuses SSL"
+# What drivers say without a code when asking again is no use.
+_FINAL = (_REFUSES_TLS, "authentication failed", "does not exist")
 
 
 def sqlstate(error: object) -> str | None:
@@ -33,16 +35,23 @@ def lost_connection(error: BaseException) -> bool:
     state = sqlstate(error)
     if state is not None:
         return state in _GONE or state.startswith(_CONNECTION_CLASS)
-    return isinstance(error, DBAPIError) and (error.connection_invalidated or _never_connected(error))
-
-
-def _never_connected(error: DBAPIError) -> bool:
-    """Errors without a code and without a statement come from connecting."""
-    return error.statement is None and not isinstance(error.orig, sqlite3.Error) and not _is_final(error)
+    if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
+        return False
+    # Without a code it is the driver that speaks: there is no connection, or there is none any more.
+    return isinstance(error, (OperationalError, InterfaceError)) and not _is_final(error)
 
 
 def _is_final(error: DBAPIError) -> bool:
-    return _REFUSES_TLS in str(error.orig)
+    return any(phrase in str(error.orig) for phrase in _FINAL)
+
+
+def driver_error(error: Exception, dialect: Dialect) -> DBAPIError:
+    """The error of a driver, or of its socket, as SQLAlchemy's."""
+    if isinstance(error, OSError):
+        return OperationalError(None, None, error)
+    wrapped = DBAPIError.instance(None, None, error, dialect.loaded_dbapi.Error, hide_parameters=True, dialect=dialect)
+    assert isinstance(wrapped, DBAPIError)
+    return wrapped
 
 
 def worth_repeating(error: BaseException) -> bool:
@@ -70,9 +79,9 @@ def in_engine_words(url: URL, error: SQLAlchemyError) -> EngineError:
         return original
     if isinstance(error, PoolTimeout):
         return StoreUnavailable(f"{place(url)}: all connections of the pool are in use")
-    if isinstance(error, DBAPIError) and _is_final(error):
+    if _REFUSES_TLS in str(original):
         return StoreUnavailable(f"{place(url)} does not speak TLS; if that is intended add ?sslmode=disable")
-    return StoreError(f"{place(url)} refused a statement: {message(error)}")
+    return StoreError(f"{place(url)} answered: {message(error)}")
 
 
 def message(error: BaseException) -> str:

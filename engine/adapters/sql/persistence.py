@@ -3,7 +3,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from threading import Lock, local
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from engine.adapters.sql.connections import PasswordProvider, open_engine, parse_url
@@ -47,9 +47,7 @@ class SqlPersistence:
     ) -> None:
         self._url = parse_url(url)
         self._is_sqlite = self._url.get_backend_name() == "sqlite"
-        self._engine = open_engine(
-            self._url, pool_size=pool_size, connect_timeout=connect_timeout, password=password
-        )
+        self._engine = open_engine(self._url, pool_size=pool_size, connect_timeout=connect_timeout, password=password)
         self._clock = clock or (_ProcessClock() if self._is_sqlite else None)
         self._retries = Retries(self._url, patience)
         # SQLite has one writer at a time: its threads queue here, where nobody is starved.
@@ -80,9 +78,9 @@ class SqlPersistence:
     def close(self) -> None:
         self._engine.dispose()
 
-    def _call[A, R](self, function: Callable[[Connection, A, datetime | None], R], argument: A) -> R:
-        with self._connect() as connection:
-            return function(connection, argument, self._clock.now() if self._clock else None)
+    def _call[A, R](self, function: Callable[[Engine, A, datetime | None], R], argument: A) -> R:
+        self._check()
+        return function(self._engine, argument, self._clock.now() if self._clock else None)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -96,11 +94,12 @@ class SqlPersistence:
             self._thread.is_busy = False
 
     def _connect(self) -> Connection:
-        if not self._checked:
-            self._check()
+        self._check()
         return self._engine.connect()
 
     def _check(self) -> None:
+        if self._checked:
+            return
         if self._is_sqlite:
             create_if_empty(self._engine)
         with self._engine.connect() as connection:

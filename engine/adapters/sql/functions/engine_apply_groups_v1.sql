@@ -71,20 +71,24 @@ begin
 end
 $engine$;
 
-create function engine_has_open_job_v1(run_id text, record_id text) returns boolean language sql stable as $engine$
-  select exists (
+create function engine_has_open_job_v1(run_id text, record_id text) returns boolean
+language plpgsql as $engine$
+begin
+  return exists (
     select from job where workflow_run_id = run_id and stage_record_id = record_id
-      and status in ('PENDING', 'RUNNING', 'SUSPENDED'))
+      and status in ('PENDING', 'RUNNING', 'SUSPENDED'));
+end
 $engine$;
 
 -- Jobs for records that wait without one.
-create function engine_heal_v1(run_id text, drafts jsonb, at timestamptz, moment timestamptz) returns void
+create function engine_heal_v1(run_id text, drafts jsonb, at timestamptz, moment timestamptz) returns boolean
 language plpgsql as $engine$
 begin
   perform engine_insert_jobs_v1(run_id, jsonb_agg(draft), null, at, moment)
   from jsonb_array_elements(drafts) draft
   join workflow_stage s on s.id = draft->>'stage_record_id' and s.workflow_run_id = run_id and s.status = 'PENDING'
   where not engine_has_open_job_v1(run_id, s.id);
+  return found;
 end
 $engine$;
 
@@ -95,11 +99,12 @@ create function engine_close_v1(
 declare
   follows jsonb := ws->'then';
   opened record;
+  ok boolean;
 begin
   closed := false;
   events := '[]';
   if closes = 'RUN' then
-    perform engine_cancel_v1(r.id, array['PENDING', 'RUNNING', 'SUSPENDED'], at);
+    ok := engine_cancel_v1(r.id, array['PENDING', 'RUNNING', 'SUSPENDED'], at);
     r.group_open := 0;
     if r.status in ('COMPLETED', 'FAILED', 'CANCELLED', 'SKIPPED')
       and not coalesce(ws->'run' ? 'completed_at', false) then
@@ -116,7 +121,7 @@ begin
       r.failure_code := ws->'stage'->'patch'->>'error_code';
       r.failure_message := ws->'stage'->'patch'->>'error_message';
     end if;
-    perform engine_cancel_v1(r.id, array['PENDING', 'SUSPENDED'], at);
+    ok := engine_cancel_v1(r.id, array['PENDING', 'SUSPENDED'], at);
     select count(*) into r.group_open from job where workflow_run_id = r.id and status = 'RUNNING';
   end if;
   closed := r.group_open = 0;
@@ -147,9 +152,12 @@ $engine$;
 
 create function engine_end_v1(ws jsonb, r workflow_run, target text, at timestamptz) returns workflow_run
 language plpgsql as $engine$
+declare
+  ok boolean := engine_cancel_v1(r.id, array['PENDING', 'RUNNING', 'SUSPENDED'], at);
 begin
-  perform engine_cancel_v1(r.id, array['PENDING', 'RUNNING', 'SUSPENDED'], at);
-  perform engine_check_move_v1(ws, target, r.status);
+  if ws->'illegal'->target ? r.status then
+    ok := engine_refuse_move_v1('run', r.status);
+  end if;
   r.status := target;
   r.completed_at := at;
   r.duration_ms := engine_ms_v1(r.started_at, at);
@@ -157,8 +165,11 @@ begin
 end
 $engine$;
 
-create function engine_group_output_v1(run_id text, group_no int) returns jsonb language sql stable as $engine$
-  select jsonb_build_object('stages', coalesce(jsonb_object_agg(stage_id, output_data), '{}'))
-  from workflow_stage
-  where workflow_run_id = run_id and execution_group = group_no and status = 'COMPLETED' and output_data is not null
+create function engine_group_output_v1(run_id text, group_no int) returns jsonb language plpgsql as $engine$
+begin
+  return jsonb_build_object('stages', (
+    select coalesce(jsonb_object_agg(stage_id, output_data), '{}') from workflow_stage
+    where workflow_run_id = run_id and execution_group = group_no and status = 'COMPLETED'
+      and output_data is not null));
+end
 $engine$;

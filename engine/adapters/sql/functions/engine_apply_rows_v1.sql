@@ -1,32 +1,40 @@
--- The parts of engine_apply_v1. `at` is the kernel's time and `moment` the store's.
+-- The parts of engine_apply_v1. `at` is the kernel's time and `moment` the store's. All are PL/pgSQL, which keeps its
+-- plans for the session; functions in plain SQL are planned anew by each call. All give a value, because calling them in
+-- an assignment is several times cheaper than by PERFORM.
 
-create function engine_answer_v1(verdict text, r workflow_run) returns jsonb language sql immutable as $engine$
-  select jsonb_build_object(
+create function engine_answer_v1(verdict text, r workflow_run) returns jsonb language plpgsql as $engine$
+begin
+  return jsonb_build_object(
     'verdict', verdict, 'run_status', r.status, 'run_version', r.version,
-    'failing', r.failure_code is not null and r.status = 'RUNNING')
+    'failing', r.failure_code is not null and r.status = 'RUNNING');
+end
 $engine$;
 
-create function engine_check_move_v1(ws jsonb, kind text, status text) returns void language plpgsql as $engine$
+create function engine_refuse_move_v1(kind text, status text) returns boolean language plpgsql as $engine$
 begin
-  if ws->'illegal'->kind ? status then
-    raise exception using errcode = 'WE001', message = 'a ' || kind || ' cannot go from ' || status || ' there';
-  end if;
+  raise exception using errcode = 'WE001', message = 'a ' || kind || ' cannot go from ' || status || ' there';
 end
 $engine$;
 
 -- Whole milliseconds, as the kernel counts them.
-create function engine_ms_v1(since timestamptz, until timestamptz) returns bigint language sql immutable as $engine$
-  select floor(extract(epoch from until - since) * 1000)::bigint
+create function engine_ms_v1(since timestamptz, until timestamptz) returns bigint language plpgsql as $engine$
+begin
+  return floor(extract(epoch from until - since) * 1000);
+end
 $engine$;
 
-create function engine_emit_v1(run_id text, before int, events jsonb, causation text) returns void
-language sql as $engine$
+-- Gives the last sequence taken.
+create function engine_emit_v1(run_id text, before int, events jsonb, causation text) returns int
+language plpgsql as $engine$
+begin
   insert into outbox_event (
     id, workflow_run_id, sequence, event_type, payload, occurred_at, causation_id, retry_count
   )
   select run_id || '.' || before + position, run_id, before + position, payload->>'type', payload,
     (payload->>'timestamp')::timestamptz, causation, 0
-  from jsonb_array_elements(events) with ordinality as e (payload, position)
+  from jsonb_array_elements(events) with ordinality as e (payload, position);
+  return before + jsonb_array_length(events);
+end
 $engine$;
 
 -- Logs, artifacts and annotations. Gives the events of the annotations that were new.
@@ -96,20 +104,21 @@ begin
 end
 $engine$;
 
-create function engine_change_stage_v1(ws jsonb, before workflow_stage, gave_up boolean) returns void
+create function engine_change_stage_v1(ws jsonb, before workflow_stage, gave_up boolean) returns boolean
 language plpgsql as $engine$
 declare
   s workflow_stage := before;
 begin
   if gave_up and s.status not in ('PENDING', 'RUNNING', 'SUSPENDED') then
-    return;
+    return false;
+  end if;
+  if not gave_up and ws->'illegal'->'stage' ? s.status then
+    return engine_refuse_move_v1('stage', s.status);
   end if;
   s := jsonb_populate_record(s, coalesce(ws->'stage'->'patch', '{}'));
   if gave_up then
     s.status := 'CANCELLED';
     s.completed_at := ws->>'at';
-  else
-    perform engine_check_move_v1(ws, 'stage', before.status);
   end if;
   update workflow_stage set
     stage_name = s.stage_name, stage_number = s.stage_number, execution_group = s.execution_group,
@@ -124,24 +133,31 @@ begin
     version = before.version + 1,
     updated_at = (ws->>'at')::timestamptz
   where id = before.id;
+  return found;
 end
 $engine$;
 
-create function engine_remove_stages_v1(run_id text, record_ids jsonb, at timestamptz) returns void
-language sql as $engine$
+create function engine_remove_stages_v1(run_id text, record_ids jsonb, at timestamptz) returns boolean
+language plpgsql as $engine$
+begin
   update job set
     status = 'CANCELLED', lease_until = null, updated_at = at,
     lease_token = case when status <> 'RUNNING' then lease_token end
   where workflow_run_id = run_id and record_ids ? stage_record_id and status in ('PENDING', 'RUNNING', 'SUSPENDED');
   delete from workflow_stage where id in (select jsonb_array_elements_text(record_ids));
+  return found;
+end
 $engine$;
 
 -- Somebody else's decision: a job that was RUNNING loses its token.
-create function engine_cancel_v1(run_id text, statuses text[], at timestamptz) returns void language sql as $engine$
+create function engine_cancel_v1(run_id text, statuses text[], at timestamptz) returns boolean language plpgsql as $engine$
+begin
   update workflow_stage set status = 'CANCELLED', completed_at = at, updated_at = at, version = version + 1
   where workflow_run_id = run_id and status = any (statuses);
   update job set
     status = 'CANCELLED', lease_until = null, updated_at = at,
     lease_token = case when status <> 'RUNNING' then lease_token end
   where workflow_run_id = run_id and status = any (statuses);
+  return found;
+end
 $engine$;

@@ -54,6 +54,7 @@ declare
   events jsonb := coalesce(ws->'events', '[]') || coalesce(opens->'events', '[]');
   opened record;
   lease_end timestamptz;
+  last_event int;
 begin
   if opens is not null then
     r.group_no := opens->>'group_no';
@@ -81,12 +82,11 @@ begin
   end if;
   if ws ?| array['logs', 'artifacts', 'annotations'] then
     events := engine_append_v1(ws) || events;
-    if before + jsonb_array_length(events) <> r.event_seq then
-      r.event_seq := before + jsonb_array_length(events);
-      update workflow_run set event_seq = r.event_seq where id = r.id;
-    end if;
   end if;
-  perform engine_emit_v1(r.id, before, events, ws->>'causation_id');
+  last_event := engine_emit_v1(r.id, before, events, ws->>'causation_id');
+  if last_event <> r.event_seq then
+    update workflow_run set event_seq = last_event where id = r.id;
+  end if;
   return engine_answer_v1('APPLIED', r) || jsonb_build_object('lease_until', lease_end);
 end
 $engine$;
@@ -100,7 +100,8 @@ declare
   stage_change jsonb := ws->'stage';
   at timestamptz := ws->>'at';
   moment timestamptz;
-  before int;
+  illegal jsonb := ws->'illegal';
+  ok boolean;
   events jsonb := coalesce(ws->'events', '[]');
   gave_up boolean;
   closed boolean := false;
@@ -134,7 +135,9 @@ begin
   ) then
     return engine_answer_v1('LOST', r);
   end if;
-  perform engine_check_move_v1(ws, 'job', j.status);
+  if illegal->'job' ? j.status then
+    ok := engine_refuse_move_v1('job', j.status);
+  end if;
   if stage_change is not null and (
     s.id is null or s.workflow_run_id <> r.id or not stage_change->'status_in' ? s.status
     or (stage_change ? 'poll_token' and s.poll_token is distinct from stage_change->>'poll_token')
@@ -142,9 +145,10 @@ begin
     return engine_answer_v1('LOST', r);
   end if;
 
-  before := r.event_seq;
   if ws ? 'run' then
-    perform engine_check_move_v1(ws, 'run', r.status);
+    if illegal->'run' ? r.status then
+      ok := engine_refuse_move_v1('run', r.status);
+    end if;
     -- The first failure of a run is the one it ends with.
     r := jsonb_populate_record(r, case
       when ws->>'closes' = 'GROUP' and r.failure_code is not null
@@ -162,13 +166,13 @@ begin
     select * into s from workflow_stage where id = j.stage_record_id for no key update;
   end if;
   if s.id is not null then
-    perform engine_change_stage_v1(ws, s, gave_up);
+    ok := engine_change_stage_v1(ws, s, gave_up);
   end if;
   if ws ?| array['logs', 'artifacts', 'annotations'] then
     events := engine_append_v1(ws) || events;
   end if;
   if ws ? 'removes' then
-    perform engine_remove_stages_v1(r.id, ws->'removes', at);
+    ok := engine_remove_stages_v1(r.id, ws->'removes', at);
   end if;
   if ws ? 'opens' then
     opened := engine_open_group_v1(r.id, ws->'opens', at, moment);
@@ -178,7 +182,7 @@ begin
     events := events || coalesce(ws->'opens'->'events', '[]');
   end if;
   if ws ? 'jobs' then
-    perform engine_heal_v1(r.id, ws->'jobs', at, moment);
+    ok := engine_heal_v1(r.id, ws->'jobs', at, moment);
   end if;
 
   if gave_up or ws ? 'closes' then
@@ -189,7 +193,7 @@ begin
     events := events || ending.events;
   end if;
 
-  r.event_seq := before + jsonb_array_length(events);
+  r.event_seq := engine_emit_v1(r.id, r.event_seq, events, ws->>'causation_id');
   r.version := r.version + 1;
   r.updated_at := at;
   update workflow_run set
@@ -205,7 +209,6 @@ begin
       tenant = r.tenant, priority = r.priority, parent_run_id = r.parent_run_id, metadata = r.metadata
     where id = r.id;
   end if;
-  perform engine_emit_v1(r.id, before, events, ws->>'causation_id');
   return engine_answer_v1('APPLIED', r) || jsonb_build_object('closed', closed, 'lease_until', lease_end);
 end
 $engine$;

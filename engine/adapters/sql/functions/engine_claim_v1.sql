@@ -93,6 +93,7 @@ declare
   moment timestamptz;
   lease_end timestamptz;
   is_ours boolean;
+  last_event int;
 begin
   select * into r from workflow_run
   where id = (select workflow_run_id from job where id = wanted) for no key update;
@@ -122,7 +123,7 @@ begin
     where id = s.id returning * into s;
     update workflow_run set event_seq = event_seq + 1, updated_at = at, version = version + 1
     where id = r.id returning * into r;
-    perform engine_emit_v1(r.id, r.event_seq - 1, jsonb_build_array(request->'event' || jsonb_build_object(
+    last_event := engine_emit_v1(r.id, r.event_seq - 1, jsonb_build_array(request->'event' || jsonb_build_object(
       'workflow_run_id', r.id, 'workflow_id', r.workflow_id, 'stage_id', s.stage_id, 'stage_name', s.stage_name,
       'stage_number', s.stage_number, 'attempt', s.attempt, 'delivery', j.attempt)), null);
   else
@@ -136,11 +137,13 @@ end
 $engine$;
 
 -- The outputs of the group before, by stage id.
-create function engine_previous_v1(s workflow_stage) returns jsonb language sql stable as $engine$
-  select coalesce(jsonb_object_agg(stage_id, output_data), '{}')
-  from workflow_stage
-  where workflow_run_id = s.workflow_run_id and status = 'COMPLETED' and output_data is not null
-    and execution_group = (
-      select max(execution_group) from workflow_stage
-      where workflow_run_id = s.workflow_run_id and execution_group < s.execution_group)
+create function engine_previous_v1(s workflow_stage) returns jsonb language plpgsql as $engine$
+begin
+  return (
+    select coalesce(jsonb_object_agg(stage_id, output_data), '{}') from workflow_stage
+    where workflow_run_id = s.workflow_run_id and status = 'COMPLETED' and output_data is not null
+      and execution_group = (
+        select max(execution_group) from workflow_stage
+        where workflow_run_id = s.workflow_run_id and execution_group < s.execution_group));
+end
 $engine$;
