@@ -43,24 +43,21 @@ class MemoryJobs:
 
     def expired(self, limit: int, *, older_than: float = 0.0) -> Sequence[JobRecord]:
         cutoff = self._tables.clock.now() - timedelta(seconds=older_than)
-        found = [
-            (job.lease_until, job.id, job)
-            for job in self._rows
-            if job.status is Status.RUNNING and _ran_out(job.lease_until, cutoff)
-        ]
+        ran_out = self._rows.where(lambda job: job.status is Status.RUNNING and _ran_out(job.lease_until, cutoff))
+        found = [(job.lease_until, job.id, job) for job in ran_out]
         return [job for _, _, job in sorted(found, key=lambda each: each[:2])[:limit]]
 
     def held_by(self, worker_ids: Iterable[str]) -> Sequence[JobRecord]:
         workers = frozenset(worker_ids)
-        return _oldest_first(job for job in self._rows if job.status is Status.RUNNING and job.worker_id in workers)
+        return _oldest_first(self._rows.where(lambda job: job.status is Status.RUNNING and job.worker_id in workers))
 
     def due(self, pools: Iterable[str], limit: int) -> Sequence[JobRecord]:
         wanted, now = frozenset(pools), self._tables.clock.now()
-        found = (job for job in self._rows if job.status is Status.PENDING and job.pool in wanted and job.due_at <= now)
+        found = self._rows.where(lambda job: job.status is Status.PENDING and job.pool in wanted and job.due_at <= now)
         return sorted(found, key=lambda job: (-job.priority, job.due_at, job.id))[:limit]
 
     def waiting(self, limit: int) -> Sequence[JobRecord]:
-        return _oldest_first(job for job in self._rows if job.status in OPEN)[:limit]
+        return _oldest_first(self._rows.where(lambda job: job.status in OPEN))[:limit]
 
 
 def _ran_out(until: datetime | None, cutoff: datetime) -> bool:

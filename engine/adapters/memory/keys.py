@@ -28,7 +28,7 @@ class MemoryKeys:
         self._rows.delete(_id_of(record))
 
     def prune(self, before: datetime, limit: int) -> int:
-        old = [record for record in self._rows if record.acquired_at < before]
+        old = self._rows.where(lambda record: record.acquired_at < before)
         oldest = sorted(old, key=lambda record: record.acquired_at)[:limit]
         return sum(self._rows.delete(_id_of(record)) for record in oldest)
 

@@ -59,7 +59,7 @@ class MemoryOutbox:
         return sorted(found, key=lambda event: event.sequence)[:limit]
 
     def dead(self, limit: int, event_type: str | None = None) -> Sequence[OutboxRecord]:
-        found = (event for event in self._rows if event.dlq_at is not None and event_type in {None, event.event_type})
+        found = self._rows.where(lambda event: event.dlq_at is not None and event_type in {None, event.event_type})
         return sorted(found, key=lambda event: (event.occurred_at, event.workflow_run_id, event.sequence))[:limit]
 
     def revive(self, event_ids: Iterable[str]) -> int:
@@ -69,7 +69,7 @@ class MemoryOutbox:
         return len(dead)
 
     def backlog(self) -> tuple[int, datetime | None]:
-        times = [event.occurred_at for event in self._rows if _is_open(event)]
+        times = [event.occurred_at for event in self._rows.where(_is_open)]
         return len(times), min(times, default=None)
 
     def delivered(self, event_id: str) -> frozenset[str]:

@@ -33,22 +33,22 @@ class MemoryRuns:
         return self._rows.update(run_id, {**stamp, **patch, "version": run.version + 1})
 
     def pending(self, limit: int) -> Sequence[RunRecord]:
-        found = (run for run in self._rows if run.status is Status.PENDING)
+        found = self._rows.where(lambda run: run.status is Status.PENDING)
         return sorted(found, key=lambda run: (-run.priority, run.created_at, run.id))[:limit]
 
     def quiet(self, before: datetime, limit: int) -> Sequence[RunRecord]:
-        found = (run for run in self._rows if run.status is Status.RUNNING and run.updated_at < before)
+        found = self._rows.where(lambda run: run.status is Status.RUNNING and run.updated_at < before)
         return sorted(found, key=lambda run: (run.updated_at, run.id))[:limit]
 
     def search(self, where: RunFilter, limit: int) -> Sequence[RunRecord]:
-        found = (run for run in self._rows if _matches(run, where))
+        found = self._rows.where(lambda run: _matches(run, where))
         return sorted(found, key=lambda run: run.id, reverse=True)[:limit]
 
     def ended(self, before: datetime, limit: int) -> Sequence[RunRecord]:
         found = [
             (run.completed_at, run.id, run)
-            for run in self._rows
-            if run.status in TERMINAL and run.completed_at is not None and run.completed_at < before
+            for run in self._rows.where(lambda run: run.status in TERMINAL)
+            if run.completed_at is not None and run.completed_at < before
         ]
         return [run for _, _, run in sorted(found, key=lambda each: each[:2])[:limit]]
 

@@ -58,11 +58,8 @@ class MemoryStages:
     def due(self, now: datetime, limit: int) -> Sequence[StageRecord]:
         found = [
             (stage.next_poll_at, stage.id, stage)
-            for stage in self._rows
-            if stage.status is Status.SUSPENDED
-            and stage.next_poll_at is not None
-            and stage.next_poll_at <= now
-            and not _is_being_polled(stage, now)
+            for stage in self._rows.where(lambda stage: stage.status is Status.SUSPENDED)
+            if stage.next_poll_at is not None and stage.next_poll_at <= now and not _is_being_polled(stage, now)
         ]
         return [stage for _, _, stage in sorted(found, key=lambda each: each[:2])[:limit]]
 

@@ -45,8 +45,9 @@ class Table[R: DataclassInstance]:
         self._positions: dict[str, int] = {}
         self._next_position = 0
 
-    def __iter__(self) -> Iterator[R]:
-        return map(copied, self._rows.values())
+    def where(self, test: Callable[[R], bool]) -> list[R]:
+        """Copies of the rows that pass."""
+        return [copied(row) for row in self._rows.values() if test(row)]
 
     def __contains__(self, row_id: str) -> bool:
         return row_id in self._rows
