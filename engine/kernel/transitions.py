@@ -6,7 +6,7 @@ from typing import Any
 from engine.definition.workflow import Workflow
 from engine.domain.lifecycle import Status
 from engine.domain.records import LogLevel, LogRecord, StageRecord
-from engine.domain.stored_value import StoredValue
+from engine.domain.stored_value import inline
 from engine.kernel.commands import RunTransitionResult
 from engine.kernel.deps import Deps
 from engine.kernel.ringing import ring
@@ -42,14 +42,19 @@ def transition_run(snapshot: Snapshot, deps: Deps) -> RunTransitionResult:
 
 
 def fail_run(snapshot: Snapshot, code: str, message: str, deps: Deps) -> bool:
-    """FAILED with that cause, and all that is open in it CANCELLED."""
+    """FAILED with that cause, in `output.error` too, and all that is open in it CANCELLED."""
     now = Now.of(deps.clock, deps.ids)
     write_set = WriteSet(
         run_id=snapshot.run.id,
         at=now.at,
         run_in=frozenset({Status.PENDING, Status.RUNNING}),
         expected_version=snapshot.run.version,
-        run={"status": Status.FAILED, "failure_code": code, "failure_message": message},
+        run={
+            "status": Status.FAILED,
+            "failure_code": code,
+            "failure_message": message,
+            "output": inline({"error": {"code": code, "message": message}}),
+        },
         closes=Closes.RUN,
         logs=(_log(LogLevel.ERROR, f"{code}: {message}", snapshot, now),),
         events=(workflow_failed(snapshot.run, now, code=code, message=message),),
@@ -88,7 +93,9 @@ def _jobs(
 
 def _advance(snapshot: Snapshot, workflow: Workflow[Any, Any], deps: Deps) -> RunTransitionResult:
     now = Now.of(deps.clock, deps.ids)
-    following = advance_run(workflow, snapshot.run, snapshot.run.group_no, now, output=_last_output(snapshot))
+    group = snapshot.group()
+    output = group[0].output_data if len(group) == 1 else None
+    following = advance_run(workflow, snapshot.run, max(group, key=lambda stage: stage.attempt), now, output=output)
     write_set = WriteSet(
         run_id=snapshot.run.id,
         at=now.at,
@@ -106,11 +113,6 @@ def _advance(snapshot: Snapshot, workflow: Workflow[Any, Any], deps: Deps) -> Ru
         return RunTransitionResult(action="completed")
     ring(doorbells(following.jobs, snapshot.run), deps)
     return RunTransitionResult(action="advanced", next_group=following.group_no)
-
-
-def _last_output(snapshot: Snapshot) -> StoredValue | None:
-    group = snapshot.group()
-    return group[0].output_data if len(group) == 1 else None
 
 
 def _log(level: LogLevel, message: str, snapshot: Snapshot, now: Now) -> LogRecord:

@@ -11,13 +11,15 @@ from engine.ports.write_set import CompleteRun, OpenGroup
 
 
 def advance_run(
-    workflow: Workflow[Any, Any], run: RunRecord, group_no: int, now: Now, *, output: StoredValue | None = None
+    workflow: Workflow[Any, Any], run: RunRecord, last: StageRecord, now: Now, *, output: StoredValue | None = None
 ) -> OpenGroup | CompleteRun:
-    """`output` is that of the stage that finishes, used when its group has no other."""
+    """What comes after the group of `last`, in its attempt. `output` is that of `last`, if its group has no other."""
+    group_no = last.execution_group
     if group_no < workflow.group_count:
-        return open_group(workflow, run, group_no + 1, now)
+        return open_group(workflow, run, group_no + 1, now, attempt=last.attempt)
     event = WorkflowCompleted(timestamp=now.at, workflow_run_id=run.id, workflow_id=run.workflow_id)
-    alone = len(workflow.group(group_no)) == 1
+    # The workflow may have become shorter than the run is.
+    alone = group_no == workflow.group_count and len(workflow.group(group_no)) == 1
     return CompleteRun(event=event, output=output if alone else None)
 
 

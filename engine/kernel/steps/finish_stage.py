@@ -46,7 +46,7 @@ def finish_stage(ending: Ending, outcome: Outcome) -> WriteSet:
 def what_follows(ending: Ending, outcome: Completed) -> OpenGroup | CompleteRun | None:
     if ending.workflow is None:
         return None
-    return advance_run(ending.workflow, ending.run, ending.stage.execution_group, ending.now, output=outcome.output)
+    return advance_run(ending.workflow, ending.run, ending.stage, ending.now, output=outcome.output)
 
 
 def _complete(ending: Ending, outcome: Completed) -> WriteSet:
