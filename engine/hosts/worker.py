@@ -95,11 +95,12 @@ class WorkerHost:
         self._doorbells.wake_all()
         end = time.monotonic() + grace
         late = [slot for slot in self._slots if not slot.join(max(0.0, end - time.monotonic()))]
+        if late:
+            # First, so that what a body says about being stopped is a ghost and not the stage's outcome.
+            self._kernel.dispatch(LeaseRelease(worker_ids=tuple(slot.worker_id for slot in late), refund=True))
         for slot in late:
             slot.abandon()
             slot.join(1.0)
-        if late:
-            self._kernel.dispatch(LeaseRelease(worker_ids=tuple(slot.worker_id for slot in late), refund=True))
         self._orchestration.join(max(1.0, end - time.monotonic()))
         return not late
 
