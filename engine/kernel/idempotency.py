@@ -41,14 +41,14 @@ def check_same_request(found: KeyRecord, command: Command[Any]) -> None:
         raise IdempotencyConflictError(found.key, found.command_type)
 
 
-def acquire(command: Command[Any], key: str, deps: Deps) -> KeyRecord:
+def acquire(command: Command[Any], key: str, deps: Deps, tenant: str | None) -> KeyRecord:
     """Marks the key as in progress, or gives the record of the call that is done.
 
     Raises `IdempotencyInProgressError` while another call holds it; a holder older than ten minutes is replaced.
     """
     now = deps.clock.now()
     mine = KeyRecord(
-        tenant=NO_TENANT,
+        tenant=tenant or NO_TENANT,
         command_type=command.type,
         key=key,
         request_hash=request_hash(command),

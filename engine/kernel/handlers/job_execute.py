@@ -24,7 +24,8 @@ CALLER = "job.execute"
 def handle(command: JobExecute, deps: Deps) -> JobExecuteResult:
     if command.idempotency_key is None:
         return _execute(command, deps)
-    record = acquire(command, command.idempotency_key, deps)
+    run = deps.persistence.read(lambda tx: tx.runs.find(command.workflow_run_id))
+    record = acquire(command, command.idempotency_key, deps, run.tenant if run else None)
     if record.state is KeyState.DONE:
         return JobExecuteResult.model_validate(record.result)
     return _under_key(command, record, deps)

@@ -11,7 +11,7 @@ from engine.domain.records import RunRecord, StageRecord
 from engine.domain.stored_value import StoredValue
 from engine.kernel.commands import RunRerunFrom, RunRerunFromResult
 from engine.kernel.deps import Deps
-from engine.kernel.idempotency import check_same_request, done_key
+from engine.kernel.idempotency import NO_TENANT, check_same_request, done_key
 from engine.kernel.outputs import attempt_prefix, run_prefix, store_value
 from engine.kernel.ringing import SAFETY_WAKE, arm
 from engine.kernel.steps.diagnose import Snapshot
@@ -43,12 +43,12 @@ class _Rerun:
 
 
 def handle(command: RunRerunFrom, deps: Deps) -> RunRerunFromResult:
-    replayed = _replay(command, deps)
-    if replayed is not None:
-        return replayed
     snapshot = read_snapshot(command.workflow_run_id, deps.persistence)
     if snapshot is None:
         raise NotFound("run", command.workflow_run_id)
+    replayed = _replay(command, snapshot.run, deps)
+    if replayed is not None:
+        return replayed
     workflow = find_workflow(snapshot.run.workflow_id, deps.registry)
     group_no = _target_group(command, snapshot, workflow)
     removed = [stage for stage in snapshot.stages if stage.execution_group >= group_no]
@@ -59,12 +59,12 @@ def handle(command: RunRerunFrom, deps: Deps) -> RunRerunFromResult:
     return _commit(_Rerun(command, snapshot.run, group, removed, now.at), deps)
 
 
-def _replay(command: RunRerunFrom, deps: Deps) -> RunRerunFromResult | None:
+def _replay(command: RunRerunFrom, run: RunRecord, deps: Deps) -> RunRerunFromResult | None:
     """The first answer, when the key is done: by now the run may be in a state that no new rerun could start from."""
     key = command.idempotency_key
     if key is None:
         return None
-    found = deps.persistence.read(lambda tx: tx.keys.find("", command.type, key))
+    found = deps.persistence.read(lambda tx: tx.keys.find(run.tenant or NO_TENANT, command.type, key))
     if found is None:
         return None
     check_same_request(found, command)
@@ -139,7 +139,7 @@ def _write_set(rerun: _Rerun, result: RunRerunFromResult, deps: Deps) -> WriteSe
     return WriteSet(
         run_id=run.id,
         at=rerun.at,
-        key=done_key(command, key, result, deps, None) if key else None,
+        key=done_key(command, key, result, deps, run.tenant) if key else None,
         run_in=FINISHED,
         expected_version=run.version,
         run={**RESET, "started_at": rerun.at},
