@@ -11,7 +11,7 @@ from typing import Any
 from engine.definition.context import CheckContext
 from engine.definition.results import BatchFailed, NotReady, Ready, SuspendedState
 from engine.definition.stage import Stage
-from engine.domain.errors import EngineError, InvalidStageData
+from engine.domain.errors import EngineError, InvalidStageData, UnknownWorkflow
 from engine.domain.json_values import checked, plain
 from engine.domain.lifecycle import Status
 from engine.domain.records import JobRecord, RunRecord, StageRecord
@@ -113,19 +113,19 @@ def _in_time(poll: _Poll) -> Failed | None:
     )
 
 
-class _Missing(EngineError):
-    code = "WORKFLOW_NOT_FOUND"
+class WorkflowChanged(EngineError):
+    code = "WORKFLOW_CHANGED"
 
 
 def _stage(poll: _Poll) -> Stage[Any, Any, Any]:
     workflow = poll.deps.registry.get_workflow(poll.run.workflow_id)
     if workflow is None:
-        raise _Missing(f"workflow {poll.run.workflow_id!r} is not registered")
+        raise UnknownWorkflow(f"workflow {poll.run.workflow_id!r} is not registered")
     stage = workflow.get_stage(poll.stage.stage_id)
     if stage is None:
-        raise _Missing(f"workflow {workflow.id!r} no longer has the stage {poll.stage.stage_id!r}")
+        raise WorkflowChanged(f"workflow {workflow.id!r} no longer has the stage {poll.stage.stage_id!r}")
     if stage.check is None:
-        raise _Missing(f"stage {stage.id!r} has no check_completion")
+        raise WorkflowChanged(f"stage {stage.id!r} no longer has a check_completion")
     return stage
 
 
