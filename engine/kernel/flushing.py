@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from engine.domain.errors import StoreUnavailable
 from engine.domain.events import Event, parse_event
 from engine.domain.records import OutboxRecord
 from engine.kernel.commands import OutboxFlush
@@ -72,7 +73,7 @@ def _emit(record: OutboxRecord, deps: Deps) -> Refusal | None:
         skip = deps.persistence.read(lambda tx: tx.outbox.delivered(record.id))
     try:
         deps.event_sink.emit(_event(record, deps), skip=skip)
-    except SinkUnavailable as error:
+    except (SinkUnavailable, StoreUnavailable) as error:
         return _refusal(record, error, frozenset(), deps, counts=False)
     except PartiallyDelivered as error:
         counts = not isinstance(error.cause, SinkUnavailable)
@@ -92,8 +93,10 @@ def _event(record: OutboxRecord, deps: Deps) -> Event:
 def _refusal(record: OutboxRecord, error: Exception, delivered: frozenset[str], deps: Deps, *, counts: bool) -> Refusal:
     tries = record.retry_count + counts
     dead = counts and tries >= deps.event_sink.max_retries
-    retry_in = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** max(0, tries - 1))
     now = deps.clock.now()
+    # Tries that do not count leave no count: waiting as long again as the event has waited doubles all the same.
+    waited = FIRST_BACKOFF * 2 ** max(0, tries - 1) if counts else (now - record.occurred_at).total_seconds()
+    retry_in = min(LONGEST_BACKOFF, max(FIRST_BACKOFF, waited))
     patch = {
         "retry_count": tries,
         "last_error": str(error).replace("\x00", "") or type(error).__name__,
