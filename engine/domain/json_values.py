@@ -28,7 +28,8 @@ def checked(value: Json, what: str) -> Json:
             return {_key(key, what): checked(part, f"{what}.{key}") for key, part in value.items()}
         case list() | tuple():
             return [checked(part, f"{what}[{index}]") for index, part in enumerate(value)]
-    raise InvalidInput(f"{what} is a {type(value).__name__}, which is not JSON; convert it first")
+        case _:
+            raise InvalidInput(f"{what} is a {type(value).__name__}, which is not JSON; convert it first")
 
 
 def _key(key: object, what: str) -> str:
@@ -64,4 +65,5 @@ def _repaired(value: Json) -> Json:
             return [_repaired(part) for part in value]
         case dict():
             return {_repaired(key): _repaired(part) for key, part in value.items()}
-    return value
+        case _:
+            return value
