@@ -1,0 +1,189 @@
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from engine.domain.errors import RerunRefused, StaleVersionError
+from engine.domain.lifecycle import OPEN, Status
+from engine.kernel import LeaseReapStale, RunCancel, RunRerunFrom
+from engine.kernel.outcomes import Completed, Failed, Ghost
+from engine.ports.persistence import NoClaim
+from engine.testing.contracts.threads import together
+from tests.kernel.bench import Bench
+from tests.kernel.stores import MakeBench, in_databases
+from tests.kernel.workflows import ONCE, Counted, Flaky, boom, pipeline, stage
+
+ROUNDS = 12
+
+
+def lose_lease(bench: Bench) -> None:
+    bench.clock.advance(301)
+    assert bench.dispatch(LeaseReapStale()).released == 1
+
+
+@pytest.mark.parametrize("late", ["before", "after"])
+def test_a_worker_that_lost_its_lease_cannot_commit(make_bench: MakeBench, late: str) -> None:
+    """bugs.md 7: whether it comes back before or after the new delivery has finished."""
+    bench = make_bench(pipeline(stage(body=lambda ctx: ctx.delivery)))
+    run_id = bench.create()
+    old = bench.start(worker="zombie")
+    result = bench.perform(old)
+    lose_lease(bench)
+    new = bench.start(worker="healthy")
+    if late == "before":
+        assert isinstance(bench.finish(old, result).outcome, Ghost)
+        bench.finish(new)
+    else:
+        bench.finish(new)
+        assert isinstance(bench.finish(old, result).outcome, Ghost)
+    assert bench.told(run_id).count("stage:completed") == 1
+    assert bench.output(run_id) == 2
+
+
+@pytest.mark.parametrize("ending", ["fails", "beats"])
+def test_nothing_a_zombie_does_touches_the_new_delivery(make_bench: MakeBench, ending: str) -> None:
+    """bugs.md 7: neither its failure nor its heartbeat."""
+    bench = make_bench(pipeline(stage()))
+    run_id = bench.create("w", "in")
+    old = bench.start(worker="zombie")
+    lose_lease(bench)
+    new = bench.start(worker="healthy")
+    before = bench.reads.run(run_id)
+    if ending == "fails":
+        assert isinstance(bench.finish(old, Failed(code="X", message="late")).outcome, Ghost)
+    else:
+        old.recorder.progress(0.9)
+        assert bench.beat(old) == "LOST"
+        assert old.cancellation.cancelled
+    assert bench.reads.run(run_id) == before
+    bench.finish(new)
+    assert bench.run_of(run_id).status is Status.COMPLETED
+
+
+def test_a_zombie_cannot_commit_while_its_job_waits_for_the_next_worker(make_bench: MakeBench) -> None:
+    """bugs.md 7: the token is taken with the lease, not by the next claim."""
+    bench = make_bench(pipeline(stage()))
+    run_id = bench.create()
+    old = bench.start()
+    lose_lease(bench)
+    assert isinstance(bench.finish(old).outcome, Ghost)
+    assert bench.statuses(run_id) == {"a": Status.PENDING}
+
+
+def test_an_error_does_not_outlive_a_success(make_bench: MakeBench) -> None:
+    """bugs.md 8: after a retry the stage shows no error and its job the number of deliveries."""
+    bench = make_bench(pipeline(stage(body=Flaky(2))))
+    run_id = bench.create()
+    bench.work()
+    assert bench.stage(run_id).error_message == "ValueError: boom 1"
+    bench.run_to_completion(run_id)
+    ended = bench.stage(run_id)
+    assert (ended.status, ended.error_code, ended.error_message) == (Status.COMPLETED, None, None)
+    assert bench.job(run_id).attempt == 3
+
+
+@in_databases
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_cancel_and_a_finish_never_both_count(make_bench: MakeBench, groups: int) -> None:
+    """bugs.md 19: whichever comes first decides, and nothing of the stage follows a cancellation."""
+    workflow = pipeline(*[stage(name) for name in "ab"[:groups]])
+    finisher, canceller = make_bench(workflow), make_bench(workflow)
+    for _ in range(ROUNDS):
+        run_id = finisher.create()
+        delivery = finisher.start(run_id)
+        outcome = finisher.perform(delivery)
+        works: list[Callable[[], object]] = [
+            partial(finisher.finish, delivery, outcome),
+            partial(canceller.dispatch, RunCancel(workflow_run_id=run_id)),
+        ]
+        together(works)
+        told, status = finisher.told(run_id), finisher.run_of(run_id).status
+        assert told[-1] == f"workflow:{status.lower()}"
+        ended = groups == 1 and "stage:completed" in told
+        assert status is (Status.COMPLETED if ended else Status.CANCELLED)
+        assert not OPEN & set(finisher.statuses(run_id).values())
+
+
+def test_a_stage_that_ends_after_the_cancellation_leaves_no_trace(make_bench: MakeBench) -> None:
+    """bugs.md 19: no outcome, no event, no annotation."""
+    bench = make_bench(pipeline(stage(body=lambda ctx: ctx.annotate("key", "value"))))
+    run_id = bench.create()
+    delivery = bench.start()
+    outcome = bench.perform(delivery)
+    assert bench.dispatch(RunCancel(workflow_run_id=run_id, reason="enough")).cancelled
+    before = bench.reads.run(run_id)
+    assert isinstance(bench.finish(delivery, outcome).outcome, Ghost)
+    assert bench.reads.run(run_id) == before
+    assert before.run.status is Status.CANCELLED
+    assert bench.told(run_id)[-1] == "workflow:cancelled"
+    assert list(bench.annotations.list(run_id)) == []
+
+
+def test_a_completed_run_is_neither_cancelled_nor_begun_again_unasked(make_bench: MakeBench) -> None:
+    """bugs.md 19: one terminal event a run."""
+    bench = make_bench(pipeline(stage()))
+    run_id = bench.run("w").run.id
+    assert not bench.dispatch(RunCancel(workflow_run_id=run_id)).cancelled
+    assert bench.told(run_id).count("workflow:completed") == 1
+    assert "workflow:cancelled" not in bench.told(run_id)
+
+
+def test_a_cancelled_run_cannot_be_rerun(make_bench: MakeBench) -> None:
+    """bugs.md 19: a cancellation is final."""
+    bench = make_bench(pipeline(stage()))
+    run_id = bench.create()
+    bench.dispatch(RunCancel(workflow_run_id=run_id))
+    with pytest.raises(RerunRefused, match="CANCELLED"):
+        bench.dispatch(RunRerunFrom(workflow_run_id=run_id, from_stage_id="a"))
+
+
+@in_databases
+def test_of_two_reruns_at_once_one_happens(make_bench: MakeBench) -> None:
+    """bugs.md 20: user code runs once for the one that won."""
+    body = Counted()
+    benches = [make_bench(pipeline(stage(body=body))) for _ in range(3)]
+    run_id = benches[0].run("w").run.id
+
+    def rerun(bench: Bench) -> bool:
+        try:
+            bench.dispatch(RunRerunFrom(workflow_run_id=run_id, from_stage_id="a"))
+        except (RerunRefused, StaleVersionError):
+            return False
+        return True
+
+    assert sum(together([partial(rerun, bench) for bench in benches])) == 1
+    benches[0].run_to_completion(run_id)
+    assert body.calls == 2
+    assert benches[0].told(run_id).count("workflow:started") == 2
+
+
+def test_a_rerun_leaves_no_second_job_for_the_same_stage(make_bench: MakeBench) -> None:
+    """bugs.md 20: jobs that were queued for the failed run do not run beside the new ones."""
+    sibling = Counted()
+    bench = make_bench(pipeline([stage("a", Flaky(1), retry=ONCE), stage("b", sibling)]))
+    run_id = bench.create()
+    old = list(bench.reads.run(run_id).jobs)
+    bench.finish(bench.start(job_id=bench.job(run_id, "a").id))
+    assert bench.run_of(run_id).status is Status.FAILED
+    bench.dispatch(RunRerunFrom(workflow_run_id=run_id, from_stage_id="a"))
+    assert [bench.ring(job).outcome for job in old] == ["ghost", "ghost"]
+    bench.run_to_completion(run_id)
+    assert [bench.ring(job).outcome for job in bench.reads.run(run_id).jobs] == ["ghost"] * 4
+    assert sibling.calls == 1
+
+
+def test_a_delivery_of_the_old_attempt_cannot_commit_into_the_new_one(make_bench: MakeBench) -> None:
+    """bugs.md 20: a sibling that still ran when the run failed comes back after the rerun."""
+    bench = make_bench(pipeline([stage("a", boom, retry=ONCE), stage("b", lambda ctx: ctx.attempt)]))
+    run_id = bench.create()
+    slow = bench.start(job_id=bench.job(run_id, "b").id)
+    outcome = bench.perform(slow)
+    assert isinstance(outcome, Completed)
+    bench.finish(bench.start(job_id=bench.job(run_id, "a").id))
+    bench.clock.advance(301)
+    bench.dispatch(LeaseReapStale())
+    assert bench.run_of(run_id).status is Status.FAILED
+    bench.dispatch(RunRerunFrom(workflow_run_id=run_id, from_stage_id="a"))
+    assert isinstance(bench.finish(slow, outcome).outcome, Ghost)
+    assert bench.statuses(run_id) == {"a": Status.PENDING, "b": Status.PENDING}
+    assert isinstance(bench.try_start(job_id=slow.claim.job.id), NoClaim)

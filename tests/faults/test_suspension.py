@@ -1,0 +1,121 @@
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from engine import NotReady, Ready, StageContext, Suspended
+from engine.domain.lifecycle import Status
+from engine.kernel import RunTend, StagePollSuspended
+from engine.testing.contracts.threads import together
+from tests.kernel.bench import Bench
+from tests.kernel.stores import MakeBench, in_databases
+from tests.kernel.workflows import Flaky, batch_stage, pipeline, stage
+
+
+def suspended(bench: Bench) -> str:
+    """A run whose stage is suspended and due."""
+    run_id = bench.create()
+    bench.work(run_id)
+    bench.clock.advance(60)
+    return run_id
+
+
+@pytest.mark.parametrize("by", ["poll", "tend"])
+def test_a_suspended_stage_whose_workflow_is_gone_fails_with_its_run(make_bench: MakeBench, by: str) -> None:
+    """bugs.md 15: the stage does not fail alone."""
+    bench = make_bench(pipeline(batch_stage(lambda _state, _ctx: Ready(1))))
+    run_id = suspended(bench)
+    bench.workflows.by_id.clear()
+    command: Any = StagePollSuspended() if by == "poll" else RunTend(workflow_run_id=run_id)
+    bench.dispatch(command)
+    run = bench.run_of(run_id)
+    assert (bench.statuses(run_id), run.status) == ({"a": Status.FAILED}, Status.FAILED)
+    assert run.failure_code == "WORKFLOW_NOT_FOUND"
+    assert bench.told(run_id)[-2:] == ["stage:failed", "workflow:failed"]
+
+
+def test_waiting_ends_at_max_wait(make_bench: MakeBench) -> None:
+    """bugs.md 16: not one poll interval later."""
+    waits = batch_stage(
+        lambda _state, _ctx: NotReady(), body=lambda _ctx: Suspended("b", poll_interval=60, max_wait=100)
+    )
+    bench = make_bench(pipeline(waits))
+    run_id = suspended(bench)
+    assert bench.dispatch(StagePollSuspended()).checked == 1
+    assert bench.statuses(run_id) == {"a": Status.SUSPENDED}
+    bench.clock.advance(40)
+    assert bench.dispatch(StagePollSuspended()).failed == 1
+    assert (bench.run_of(run_id).status, bench.run_of(run_id).failure_code) == (Status.FAILED, "STAGE_TIMEOUT")
+
+
+def test_a_failing_try_does_not_end_the_run_while_a_sibling_finishes(make_bench: MakeBench) -> None:
+    """bugs.md 16: a FAILED stage that will be tried again is not a failure of the run."""
+    bench = make_bench(pipeline([stage("a", Flaky(1)), stage("b")]))
+    run_id = bench.create()
+    bench.finish(bench.start(job_id=bench.job(run_id, "a").id))
+    assert bench.statuses(run_id) == {"a": Status.FAILED, "b": Status.PENDING}
+    bench.finish(bench.start(job_id=bench.job(run_id, "b").id))
+    bench.tick()
+    assert bench.run_of(run_id).status is Status.RUNNING
+    assert bench.run_to_completion(run_id).run.status is Status.COMPLETED
+
+
+class Options(BaseModel):
+    level: int = 1
+
+
+def test_a_stage_record_holds_its_own_config_only(make_bench: MakeBench) -> None:
+    """bugs.md 16: not the config of all stages."""
+    bench = make_bench(pipeline(stage("a", config=Options), stage("b", config=Options)))
+    run_id = bench.run("w", config={"a": {"level": 3}}).run.id
+    assert bench.stage(run_id, "a").config == {"level": 3}
+    assert bench.stage(run_id, "b").config == {"level": 1}
+
+
+def test_a_poll_during_a_poll_does_not_ask_again(make_bench: MakeBench) -> None:
+    """bugs.md 22: the stage is claimed before it is checked."""
+    others: list[int] = []
+
+    def check(_state: object, _ctx: object) -> NotReady:
+        others.append(bench.dispatch(StagePollSuspended()).checked)
+        bench.dispatch(RunTend(workflow_run_id=run_id))
+        return NotReady()
+
+    bench = make_bench(pipeline(batch_stage(check)))
+    run_id = suspended(bench)
+    assert bench.dispatch(StagePollSuspended()).checked == 1
+    assert others == [0]
+
+
+@in_databases
+def test_three_pollers_at_once_ask_the_provider_once(make_bench: MakeBench) -> None:
+    """bugs.md 22: the same with threads, however the claims interleave."""
+    asked: list[str] = []
+
+    def check(_state: object, ctx: Any) -> Ready[int]:
+        asked.append(ctx.workflow_run_id)
+        return Ready(1)
+
+    benches = [make_bench(pipeline(batch_stage(check))) for _ in range(3)]
+    runs = [benches[0].create() for _ in range(4)]
+    benches[0].host.process_available_jobs(max_jobs=10)
+    benches[0].clock.advance(60)
+    polls: list[Callable[[], object]] = [partial(bench.dispatch, StagePollSuspended()) for bench in benches]
+    together(polls)
+    assert sorted(asked) == sorted(runs)
+    assert [benches[0].run_of(run_id).status for run_id in runs] == [Status.COMPLETED] * 4
+
+
+def test_the_body_of_a_suspended_stage_runs_once(make_bench: MakeBench) -> None:
+    """bugs.md 22: the batch is submitted once."""
+    submitted: list[int] = []
+
+    def submit(ctx: StageContext[Any, Any]) -> Suspended:
+        submitted.append(ctx.delivery)
+        return Suspended("b")
+
+    bench = make_bench(pipeline(batch_stage(lambda _state, _ctx: Ready("out"), body=submit)))
+    run = bench.run("w").run
+    assert (submitted, bench.output(run.id)) == ([1], "out")

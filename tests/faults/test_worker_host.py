@@ -1,0 +1,129 @@
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from engine import StageContext
+from engine.domain.errors import StoreUnavailable
+from engine.domain.lifecycle import Status
+from engine.hosts import HostOptions, WorkerHost
+from engine.ports.persistence import Claim, ClaimRequest, NoClaim, Persistence
+from tests.kernel.bench import Bench
+from tests.kernel.ports import WrappedPersistence
+from tests.kernel.stores import MakeBench, in_databases
+from tests.kernel.workflows import pipeline, stage
+
+SECONDS = 20.0
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        threading.Event().wait(0.005)
+
+
+@contextmanager
+def working(bench: Bench, **options: Any) -> Iterator[WorkerHost]:
+    host = WorkerHost(
+        bench.kernel, doorbells=bench.queue, timers=bench.timers, worker_id="host", options=HostOptions(**options)
+    )
+    host.start()
+    try:
+        yield host
+    finally:
+        host.stop(SECONDS)
+
+
+class Gate:
+    """A body that waits to be let go."""
+
+    def __init__(self) -> None:
+        self.entered, self.opened = threading.Event(), threading.Event()
+        self.told_to_stop = False
+
+    def __call__(self, ctx: StageContext[Any, Any]) -> str:
+        self.entered.set()
+        while not self.opened.wait(0.005):
+            self.told_to_stop = ctx.cancelled
+            ctx.raise_if_cancelled()
+        return "done"
+
+
+def test_a_graceful_stop_lets_the_job_in_flight_end(make_bench: MakeBench) -> None:
+    """bugs.md 26: and takes no other, not even the next stage."""
+    gate = Gate()
+    bench = make_bench(pipeline(stage(body=gate), stage("b")))
+    run_id = bench.create()
+    with working(bench) as host:
+        assert gate.entered.wait(SECONDS)
+        stopped: list[bool] = []
+        stopper = threading.Thread(target=lambda: stopped.append(host.stop(SECONDS)))
+        stopper.start()
+        until(lambda: not host.get_stats().is_running)
+        gate.opened.set()
+        stopper.join(SECONDS)
+    assert stopped == [True]
+    assert bench.statuses(run_id) == {"a": Status.COMPLETED, "b": Status.PENDING}
+    assert bench.job(run_id, "b").attempt == 0
+
+
+def test_a_job_that_does_not_end_in_time_is_handed_back_at_once(make_bench: MakeBench) -> None:
+    """bugs.md 26: its delivery is not counted, its late result is a ghost, and another worker goes on."""
+    gate = Gate()
+    bench = make_bench(pipeline(stage(body=gate)))
+    run_id = bench.create()
+    with working(bench) as host:
+        assert gate.entered.wait(SECONDS)
+        assert host.stop(grace=0) is False
+        assert gate.told_to_stop
+    job = bench.job(run_id)
+    assert (job.status, job.attempt, job.worker_id) == (Status.PENDING, 0, None)
+    assert bench.told(run_id).count("stage:completed") == 0
+    gate.opened.set()
+    bench.work()
+    assert bench.run_of(run_id).status is Status.COMPLETED
+
+
+class FailsOnce(WrappedPersistence):
+    """The first claim fails."""
+
+    def __init__(self, inner: Persistence) -> None:
+        super().__init__(inner)
+        self.failed = threading.Event()
+
+    def claim(self, request: ClaimRequest) -> Claim | NoClaim:
+        if not self.failed.is_set():
+            self.failed.set()
+            raise StoreUnavailable("the database restarts")
+        return super().claim(request)
+
+
+@in_databases
+def test_one_failing_dequeue_does_not_idle_the_worker(
+    make_bench: MakeBench, persistence: Persistence, caplog: pytest.LogCaptureFixture
+) -> None:
+    """bugs.md 26: it tries again after a tenth of a second, and says when trouble began and ended."""
+    flaky = FailsOnce(persistence)
+    bench = make_bench(pipeline(stage()), persistence=flaky)
+    run_id = bench.create()
+    began = time.monotonic()
+    with caplog.at_level(logging.WARNING, "engine.hosts"), working(bench, job_poll=60, orchestration=60):
+        until(lambda: bench.run_of(run_id).status is Status.COMPLETED)
+    assert time.monotonic() - began < 3
+    said = [record.message for record in caplog.records if "host.1" in record.message]
+    assert [line.split(": ")[1] for line in said] == ["StoreUnavailable", "works again"]
+
+
+def test_a_host_that_works_publishes_the_events_too(make_bench: MakeBench) -> None:
+    """bugs.md 28: without waiting for the next tick."""
+    bench = make_bench(pipeline(stage(), stage("b")))
+    with working(bench, job_poll=60, orchestration=60):
+        run_id = bench.create()
+        until(lambda: "workflow:completed" in bench.events.types())
+    assert bench.events.types() == bench.told(run_id)
+    assert bench.run_of(run_id).status is Status.COMPLETED
