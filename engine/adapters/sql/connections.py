@@ -12,11 +12,11 @@ from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import ExceptionContext
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from engine.adapters.sql.column_types import to_json
-from engine.adapters.sql.failures import driver_error, lost_connection
+from engine.adapters.sql.failures import lost_connection
 from engine.adapters.sql.store_time import engine_after
 from engine.domain.errors import SettingsError
 
@@ -123,6 +123,6 @@ def _mark_lost_connection(context: ExceptionContext) -> None:
     if isinstance(error, OSError):
         # pg8000 lets some errors of its socket through.
         context.is_disconnect = True
-        raise driver_error(error, context.dialect)
+        raise OperationalError(context.statement, None, error, hide_parameters=True)
     if lost_connection(context.sqlalchemy_exception or error):
         context.is_disconnect = True

@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Any
 
-from sqlalchemy import URL, Dialect
+from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -43,15 +43,6 @@ def lost_connection(error: BaseException) -> bool:
 
 def _is_final(error: DBAPIError) -> bool:
     return any(phrase in str(error.orig) for phrase in _FINAL)
-
-
-def driver_error(error: Exception, dialect: Dialect) -> DBAPIError:
-    """The error of a driver, or of its socket, as SQLAlchemy's."""
-    if isinstance(error, OSError):
-        return OperationalError(None, None, error)
-    wrapped = DBAPIError.instance(None, None, error, dialect.loaded_dbapi.Error, hide_parameters=True, dialect=dialect)
-    assert isinstance(wrapped, DBAPIError)
-    return wrapped
 
 
 def worth_repeating(error: BaseException) -> bool:

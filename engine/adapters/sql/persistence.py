@@ -3,7 +3,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from threading import Lock, local
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from engine.adapters.sql.connections import PasswordProvider, open_engine, parse_url
@@ -78,9 +78,9 @@ class SqlPersistence:
     def close(self) -> None:
         self._engine.dispose()
 
-    def _call[A, R](self, function: Callable[[Engine, A, datetime | None], R], argument: A) -> R:
-        self._check()
-        return function(self._engine, argument, self._clock.now() if self._clock else None)
+    def _call[A, R](self, function: Callable[[Connection, A, datetime | None], R], argument: A) -> R:
+        with self._connect() as connection:
+            return function(connection, argument, self._clock.now() if self._clock else None)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
