@@ -1,5 +1,6 @@
 """Where the engine's state is kept: what a deployment imports to choose a store."""
 
+from engine.adapters.sql.job_queue import SqlJobQueue
 from engine.adapters.sql.persistence import SqlPersistence
 
-__all__ = ["SqlPersistence"]
+__all__ = ["SqlJobQueue", "SqlPersistence"]
