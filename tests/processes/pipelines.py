@@ -1,0 +1,90 @@
+"""Workflows for processes that get killed: each stage takes a while and leaves a mark of every time it ran."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from engine import Stage, StageContext, define_stage, define_workflow
+
+STEPS = 12
+STEP_SECONDS = 0.02
+
+
+class Work(BaseModel):
+    marks: str
+    done: list[str] = []
+
+
+def _slow(stage_id: str, timeout: float | None = None) -> Stage[Any, Any, Any]:
+    def body(ctx: StageContext[Work]) -> Work:
+        with Path(ctx.input.marks).open("a") as marks:
+            marks.write(f"{stage_id} {ctx.attempt} {ctx.delivery}\n")
+        for step in range(STEPS):
+            ctx.on_progress(step / STEPS)
+            time.sleep(STEP_SECONDS)
+        return Work(marks=ctx.input.marks, done=[*ctx.input.done, stage_id])
+
+    return define_stage(id=stage_id, name=stage_id, execute=body, timeout=timeout)
+
+
+def _join(ctx: StageContext[dict[str, Work]]) -> Work:
+    parts = list(ctx.input.values())
+    return Work(marks=parts[0].marks, done=[*parts[0].done, *parts[1].done[-1:], "join"])
+
+
+SLOW = (
+    define_workflow(id="slow", name="Slow", input=Work)
+    .pipe(_slow("first"))
+    .pipe(_slow("second"))
+    .parallel([_slow("left"), _slow("right")])
+    .pipe(define_stage(id="join", name="join", execute=_join))
+    .build()
+)
+
+
+def _hold_the_interpreter(ctx: StageContext[Work]) -> Work:
+    """Computes for two seconds without letting any other thread of its process run for long."""
+    end = time.monotonic() + 2.0
+    while time.monotonic() < end:
+        sum(range(2_000_000))
+    return ctx.input
+
+
+def _sleep_for_ever(ctx: StageContext[Work]) -> Work:
+    with Path(ctx.input.marks).open("a") as marks:
+        marks.write(f"stuck {ctx.delivery}\n")
+    if ctx.delivery == 1:
+        time.sleep(600)
+    return ctx.input
+
+
+def _die(ctx: StageContext[Work]) -> Work:
+    import os
+
+    with Path(ctx.input.marks).open("a") as marks:
+        marks.write(f"died {ctx.delivery}\n")
+    os._exit(139)
+
+
+HOGGING = (
+    define_workflow(id="hogging", name="Hogging", input=Work)
+    .pipe(define_stage(id="hog", name="hog", execute=_hold_the_interpreter))
+    .build()
+)
+STUCK = (
+    define_workflow(id="stuck", name="Stuck", input=Work)
+    .pipe(define_stage(id="stuck", name="stuck", execute=_sleep_for_ever, timeout=1))
+    .build()
+)
+POISON = (
+    define_workflow(id="poison", name="Poison", input=Work)
+    .pipe(define_stage(id="poison", name="poison", execute=_die))
+    .build()
+)
+
+WORKFLOWS: Mapping[str, str] = {
+    name: f"tests.processes.pipelines:{name.upper()}" for name in ("slow", "hogging", "stuck", "poison")
+}
