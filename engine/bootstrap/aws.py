@@ -23,6 +23,7 @@ from engine.hosts.serverless import ServerlessHost
 from engine.kernel.deps import Deps
 from engine.kernel.kernel import Kernel
 from engine.ports.clock import Clock
+from engine.ports.registry import Registry
 from engine.settings import Settings
 
 CONNECTIONS = 3
@@ -59,6 +60,10 @@ class AwsEngine:
         return QueueMessages(self.clients, self.settings.pools[pool].queue_url)
 
     @property
+    def registry(self) -> Registry:
+        return self.kernel.deps.registry
+
+    @property
     def dead_letters(self) -> QueueMessages:
         """Where messages go that nobody can read. Raises `SettingsError` when none is configured."""
         if self.settings.dead_letter_queue_url is None:
@@ -66,15 +71,20 @@ class AwsEngine:
         return QueueMessages(self.clients, self.settings.dead_letter_queue_url)
 
 
-def open_aws(settings: Settings) -> AwsEngine:
-    """Wires the engine. Connects to nothing yet. Raises `SettingsError` when the profile is another."""
+def open_aws(settings: Settings, *, clients: Clients | None = None, clock: Clock | None = None) -> AwsEngine:
+    """Wires the engine. Connects to nothing yet. Raises `SettingsError` when the profile is another.
+
+    `clients` reach another AWS than the environment says; `clock` also replaces the database's.
+    """
     if settings.profile != "aws":
         raise SettingsError(f"ENGINE_PROFILE is {settings.profile!r}; functions need 'aws' and its settings")
-    clients, clock = AwsClients(), SystemClock()
+    clients, store_clock = clients or AwsClients(), clock
+    clock = clock or SystemClock()
     kernel = Kernel(
         Deps(
             persistence=SqlPersistence(
                 settings.store_url,
+                clock=store_clock,
                 password=password_provider(settings, clients, clock),
                 pool_size=CONNECTIONS,
             ),

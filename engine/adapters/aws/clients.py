@@ -6,6 +6,7 @@ type Clients = Callable[[str], Any]
 """Service name → its boto3 client, always the same one. `Any`, because boto3 is published without types."""
 
 RETRIES = {"mode": "standard", "total_max_attempts": 3}
+KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 # S3 keeps signature version 4: without it a presigned URL binds no headers.
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "s3": {"signature_version": "s3v4", "read_timeout": 60},
@@ -15,12 +16,19 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 class AwsClients:
     """boto3's clients, each made on first use and kept.
 
-    `endpoint` sends all of them to an emulator. What is not given (region, credentials, dual-stack endpoints)
-    comes from where boto3 looks for it.
+    `endpoint` sends all of them to an emulator, `credentials` (named as AWS names their variables) are for that.
+    What is not given (region, credentials, dual-stack endpoints) comes from where boto3 looks for it.
     """
 
-    def __init__(self, *, region: str | None = None, endpoint: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        region: str | None = None,
+        endpoint: str | None = None,
+        credentials: Mapping[str, str] | None = None,
+    ) -> None:
         self._region, self._endpoint = region, endpoint
+        self._keys = {name: (credentials or {}).get(name.upper()) for name in KEYS}
         self._made: dict[str, Any] = {}
         # Sessions are not thread-safe while they make a client.
         self._lock = threading.Lock()
@@ -39,6 +47,6 @@ class AwsClients:
         if self._endpoint and service == "s3":
             options["s3"] = {"addressing_style": "path"}
         config = Config(connect_timeout=5, retries=RETRIES, **options)
-        return boto3.session.Session().client(
+        return boto3.session.Session(**self._keys).client(
             service, region_name=self._region, endpoint_url=self._endpoint, config=config
         )

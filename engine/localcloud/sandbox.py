@@ -1,0 +1,107 @@
+"""A process that holds one function, as Lambda's sandboxes do: one event at a time, killed when its time is up."""
+
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from engine.localcloud.sandbox_main import Answer, Invoke, Raised
+
+GRACE_SECONDS = 2.0
+"""How long after SIGTERM a sandbox is killed, as on Lambda."""
+
+
+class FunctionFailed(Exception):
+    """The invocation brought no answer: the handler raised, ran out of time, or its process died."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """`handler` as Lambda names it, `module.function`; `timeout` in seconds."""
+
+    name: str
+    handler: str
+    timeout: float
+    environment: Mapping[str, str]
+    log: Path
+
+
+class Sandbox:
+    """Starts its process with the first invocation, and anew after one that died. For one thread, `stop` for any."""
+
+    def __init__(self, function: Function) -> None:
+        self.function = function
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe: Connection | None = None
+        self._changing = threading.Lock()
+        self._stopped = False
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def invoke(self, event: dict[str, Any]) -> Any:
+        """What the handler returns. Raises `FunctionFailed`."""
+        pipe, timeout = self._started(), self.function.timeout
+        try:
+            pipe.send(Invoke(str(uuid.uuid4()), event, timeout))
+            answer = pipe.recv() if pipe.poll(timeout) else None
+        except (EOFError, OSError) as error:
+            self._end(signal.SIGKILL)
+            raise FunctionFailed(f"{self.function.name}: the process died") from error
+        match answer:
+            case Answer():
+                return answer.value
+            case Raised():
+                raise FunctionFailed(f"{self.function.name}: {answer.kind}: {answer.message}")
+            case _:
+                self._end(signal.SIGKILL)
+                raise FunctionFailed(f"{self.function.name}: timed out after {timeout:g} s")
+
+    def stop(self) -> None:
+        """Tells the process to go and gives it a moment to hand back what it holds."""
+        self._stopped = True
+        self._end(signal.SIGTERM)
+
+    def _started(self) -> Connection:
+        with self._changing:
+            if self._stopped:
+                raise FunctionFailed(f"{self.function.name}: stopped")
+            if self._process is None or self._pipe is None or self._process.poll() is not None:
+                self._pipe = self._start()
+            return self._pipe
+
+    def _start(self) -> Connection:
+        function = self.function
+        ours, theirs = Pipe()
+        with function.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__ + "_main", str(theirs.fileno()), function.name, function.handler],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=dict(function.environment),
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        theirs.close()
+        return ours
+
+    def _end(self, how: signal.Signals) -> None:
+        with self._changing:
+            process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(how)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_SECONDS)
+        process.kill()
+        process.wait()

@@ -1,0 +1,92 @@
+"""What runs in a sandbox: one handler, loaded once, invoked one event at a time, as Lambda does it.
+
+python -m engine.localcloud.sandbox_main FD NAME module.function
+"""
+
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from multiprocessing.connection import Connection
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Invoke:
+    """Parent to sandbox. `timeout` in seconds from its arrival."""
+
+    request_id: str
+    event: dict[str, Any]
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Sandbox to parent: what the handler returned."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """Sandbox to parent: what the handler, or loading it, raised."""
+
+    kind: str
+    message: str
+
+
+class Context:
+    """The second argument of a handler."""
+
+    function_version = "$LATEST"
+    memory_limit_in_mb = 1024
+    log_stream_name = "local"
+
+    def __init__(self, function_name: str, request_id: str, timeout: float) -> None:
+        self.function_name, self.aws_request_id = function_name, request_id
+        self.invoked_function_arn = f"arn:aws:lambda:us-east-1:000000000000:function:{function_name}"
+        self.log_group_name = f"/aws/lambda/{function_name}"
+        self._end = time.monotonic() + timeout
+
+    def get_remaining_time_in_millis(self) -> int:
+        return max(0, round((self._end - time.monotonic()) * 1000))
+
+
+def main(connection: Connection, name: str, target: str) -> None:
+    invocations: queue.SimpleQueue[Invoke] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, invocations), daemon=True).start()
+    while True:
+        # A wait with a limit lets signals in.
+        try:
+            invocation = invocations.get(timeout=1.0)
+        except queue.Empty:
+            continue
+        connection.send(_answer(invocation, name, target))
+
+
+def _listen(connection: Connection, invocations: "queue.SimpleQueue[Invoke]") -> None:
+    while True:
+        try:
+            invocations.put(connection.recv())
+        except (EOFError, OSError):
+            os._exit(1)  # whoever invokes is gone, so nobody may go on here
+
+
+def _answer(invocation: Invoke, name: str, target: str) -> Answer | Raised:
+    module, _, function = target.rpartition(".")
+    try:
+        handler: Callable[[dict[str, Any], Context], Any] = getattr(import_module(module), function)
+        return Answer(handler(invocation.event, Context(name, invocation.request_id, invocation.timeout)))
+    except Exception as error:  # noqa: BLE001 - the boundary of a foreign function, as in Lambda's own runtime
+        traceback.print_exc()
+        return Raised(type(error).__name__, str(error))
+
+
+if __name__ == "__main__":
+    # Under its own name, so that what is pickled here is known there.
+    import_module("engine.localcloud.sandbox_main").main(Connection(int(sys.argv[1])), *sys.argv[2:4])
