@@ -32,6 +32,9 @@ CONNECTIONS = 3
 TIME_RESERVE = 15.0
 """Seconds of a function's time that no stage gets: to finish, flush and answer."""
 
+ANSWER_RESERVE = 5.0
+"""Seconds that must be left besides a stage's timeout before it is begun: less than what its timeout leaves."""
+
 LEASE_MARGIN = 15.0
 """Seconds a lease outlasts the invocation, and a message's invisibility the lease."""
 
@@ -50,7 +53,7 @@ class AwsEngine:
             self.kernel,
             worker_id=worker_id,
             time_left=time_left,
-            reserve=TIME_RESERVE,
+            reserve=ANSWER_RESERVE,
             lease=lambda: time_left() + LEASE_MARGIN,
             options=HostOptions(heartbeat=float("inf")),
             on_timeout=on_timeout,
@@ -80,6 +83,7 @@ def open_aws(settings: Settings, *, clients: Clients | None = None, clock: Clock
         raise SettingsError(f"ENGINE_PROFILE is {settings.profile!r}; functions need 'aws' and its settings")
     clients, store_clock = clients or AwsClients(), clock
     clock = clock or SystemClock()
+    pool_timeouts = {name: max(1.0, pool.timeout - TIME_RESERVE) for name, pool in settings.pools.items()}
     kernel = Kernel(
         Deps(
             persistence=SqlPersistence(
@@ -93,11 +97,11 @@ def open_aws(settings: Settings, *, clients: Clients | None = None, clock: Clock
             event_sink=EventBridgeSink(clients, _given(settings.event_bus)),
             scheduler=SqsScheduler(clients, _control_queue(settings), clock),
             clock=clock,
-            registry=load_registry(settings),
+            registry=load_registry(settings, pool_timeouts),
             executor=LocalExecutor(),
             ids=SystemIds(),
             inline_max=settings.inline_output_max_bytes,
-            pool_timeouts={name: max(1.0, pool.timeout - TIME_RESERVE) for name, pool in settings.pools.items()},
+            pool_timeouts=pool_timeouts,
         )
     )
     return AwsEngine(settings, kernel, clients)

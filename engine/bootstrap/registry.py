@@ -13,13 +13,16 @@ from engine.settings import Settings
 class WorkflowRegistry:
     """Workflows by id, each imported when it is first asked for."""
 
-    def __init__(self, targets: Mapping[str, str]) -> None:
-        self._targets = dict(targets)
+    def __init__(self, targets: Mapping[str, str], pool_timeouts: Mapping[str, float] | None = None) -> None:
+        self._targets, self._pool_timeouts = dict(targets), pool_timeouts
         self._loaded: dict[str, Workflow[Any, Any]] = {}
 
     def get_workflow(self, workflow_id: str) -> Workflow[Any, Any] | None:
         if workflow_id not in self._loaded and workflow_id in self._targets:
-            self._loaded[workflow_id] = _workflow(workflow_id, self._targets[workflow_id])
+            workflow = _workflow(workflow_id, self._targets[workflow_id])
+            if self._pool_timeouts is not None:
+                _check_pools(workflow, self._pool_timeouts)
+            self._loaded[workflow_id] = workflow
         return self._loaded.get(workflow_id)
 
     def list(self) -> Sequence[str]:
@@ -35,8 +38,24 @@ def _workflow(workflow_id: str, target: str) -> Workflow[Any, Any]:
     return workflow
 
 
-def load_registry(settings: Settings) -> WorkflowRegistry:
-    """The registry that `ENGINE_REGISTRY` names. Raises `SettingsError` when it cannot be imported or is no mapping."""
+def _check_pools(workflow: Workflow[Any, Any], pool_timeouts: Mapping[str, float]) -> None:
+    for stage in workflow.get_all_stages():
+        what = f"stage {stage.id!r} of workflow {workflow.id!r}"
+        if stage.pool not in pool_timeouts:
+            raise SettingsError(f"{what} wants pool {stage.pool!r}; ENGINE_POOLS has {', '.join(pool_timeouts)}")
+        limit = pool_timeouts[stage.pool]
+        if stage.timeout is not None and stage.timeout.total_seconds() > limit:
+            raise SettingsError(
+                f"{what} may take {stage.timeout.total_seconds():g} s, but its pool {stage.pool!r} leaves {limit:g} s; "
+                "shorten it, raise the pool's timeout, or let the stage suspend"
+            )
+
+
+def load_registry(settings: Settings, pool_timeouts: Mapping[str, float] | None = None) -> WorkflowRegistry:
+    """The registry that `ENGINE_REGISTRY` names. Raises `SettingsError` when it cannot be imported or is no mapping.
+
+    With `pool_timeouts`, asking for a workflow raises it too when a stage's pool is missing or too short for it.
+    """
     code = str(settings.code.resolve())
     if code not in sys.path:
         sys.path.insert(0, code)
@@ -46,7 +65,7 @@ def load_registry(settings: Settings) -> WorkflowRegistry:
             f"ENGINE_REGISTRY: {settings.registry} is a {type(targets).__name__}; it must map workflow ids to "
             '"module:attribute"'
         )
-    return WorkflowRegistry(targets)
+    return WorkflowRegistry(targets, pool_timeouts)
 
 
 def _attribute(target: str, what: str) -> object:

@@ -29,7 +29,7 @@ def checked(value: Json, what: str) -> Json:
         case list() | tuple():
             return [checked(part, f"{what}[{index}]") for index, part in enumerate(value)]
         case _:
-            raise InvalidInput(f"{what} is a {type(value).__name__}, which is not JSON; convert it first")
+            raise InvalidInput(f"{what} has the type {type(value).__name__}, which is not JSON; convert it first")
 
 
 def _key(key: object, what: str) -> str:

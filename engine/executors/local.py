@@ -19,8 +19,9 @@ class LocalExecutor:
 
 
 async def _within(body: Coroutine[Any, Any, object], activity: Activity) -> object:
+    limit = asyncio.timeout(activity.timeout)
     try:
-        async with asyncio.timeout(activity.timeout) as limit:
+        async with limit:
             return await body
     except TimeoutError as error:
         if not limit.expired():

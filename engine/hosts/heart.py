@@ -38,7 +38,7 @@ class Heart:
         self._changed = threading.Condition()
         self._beating = threading.Lock()
         self._delivery: Delivery | None = None
-        self._renew_at = self._end_at = 0.0
+        self._renew_at = self._look_at = self._end_at = 0.0
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
 
@@ -61,6 +61,7 @@ class Heart:
         with self._changed:
             self._delivery = delivery
             self._renew_at = now + self._options.heartbeat
+            self._look_at = now + self._options.cancel_check
             self._end_at = now + limit + TIMEOUT_GRACE if limit is not None else float("inf")
         try:
             return self._kernel.perform(delivery)
@@ -84,6 +85,10 @@ class Heart:
             elif now >= self._renew_at or delivery.recorder.has_news:
                 self._kernel.dispatch(JobHeartbeat(delivery=delivery, lease_seconds=self.lease()))
                 self._renew_at = now + self._options.heartbeat
+                self._look_at = now + self._options.cancel_check
+            elif now >= self._look_at:
+                self._look_at = now + self._options.cancel_check
+                delivery.cancellation.cancelled |= self._kernel.is_unwanted(delivery)
         except Exception:
             logger.exception("heartbeat of job %s failed", delivery.claim.job.id)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from engine.definition.stage import Stage
+from engine.domain.errors import EngineError
 from engine.hosts.heart import Heart
 from engine.hosts.job_runner import JobReport, JobRunner
 from engine.hosts.maintenance import TickResult, run_tick
@@ -18,6 +19,12 @@ NO_LIMIT = float("inf")
 PAGE = 10
 OVERDUE = 120.0
 """Seconds after which a due job that nobody claimed counts as missed."""
+
+
+class OutOfTime(EngineError):
+    """The invocation has too little time left for the stage. Its message is to be delivered again."""
+
+    code = "OUT_OF_TIME"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +85,10 @@ class ServerlessHost:
 
         A job that cannot be claimed is a duplicate, a ghost, or the doorbell of a worker that died further along:
         its run
-        is tended before the answer. Raises only what the infrastructure raises.
+        is tended before the answer. Raises `OutOfTime`, and what the
+        infrastructure raises.
         """
+        self._check_time(message)
         report = self._run(job_id=message.job_id, run_id=message.workflow_run_id)
         if isinstance(report, NoClaim):
             self._kernel.dispatch(RunTend(workflow_run_id=message.workflow_run_id))
@@ -128,6 +137,14 @@ class ServerlessHost:
         if not isinstance(report, NoClaim):
             self._kernel.dispatch(OutboxFlush(workflow_run_id=report.workflow_run_id))
         return report
+
+    def _check_time(self, message: JobMessage) -> None:
+        workflow = self._kernel.deps.registry.get_workflow(message.workflow_id)
+        stage = workflow.get_stage(message.stage_id) if workflow else None
+        if stage is not None and not self._has_time_for(stage):
+            raise OutOfTime(
+                f"{self._time_left():.0f} s are left, too little for stage {stage.id!r}; another invocation takes it"
+            )
 
     def _has_time_for(self, stage: Stage[Any, Any, Any]) -> bool:
         needed = self._kernel.deps.timeout_of(stage) or 0.0

@@ -49,10 +49,13 @@ from engine.kernel.commands import (
 from engine.kernel.deps import Deps
 from engine.kernel.kernel import Kernel
 from engine.kernel.plugins import CompositeSink, Plugin, PluginRunner, define_plugin
+from engine.ports.event_sink import PartiallyDelivered, SinkUnavailable
+from engine.ports.transaction import AnnotationFilter, RunFilter
 
 __all__ = [
     "ActorInput",
     "AnnotationCreated",
+    "AnnotationFilter",
     "AnnotationInput",
     "CompositeSink",
     "Deps",
@@ -65,6 +68,7 @@ __all__ = [
     "LocalExecutor",
     "OutboxFlush",
     "OutboxFlushResult",
+    "PartiallyDelivered",
     "Plugin",
     "PluginReplayDLQ",
     "PluginReplayDLQResult",
@@ -76,6 +80,7 @@ __all__ = [
     "RunClaimPendingResult",
     "RunCreate",
     "RunCreateResult",
+    "RunFilter",
     "RunReapStuck",
     "RunReapStuckResult",
     "RunRerunFrom",
@@ -84,6 +89,7 @@ __all__ = [
     "RunTendResult",
     "RunTransition",
     "RunTransitionResult",
+    "SinkUnavailable",
     "StageCompleted",
     "StageFailed",
     "StagePollSuspended",

@@ -49,9 +49,9 @@ class Annotations:
         payload: Json = None,
         idempotency_key: str | None = None,
         emit_event: bool = False,
-    ) -> int:
-        """Attaches facts in one transaction and gives how many were given a place; repeats under one idempotency key
-        are skipped, their events too. Raises `NotFound` for an unknown run and `InvalidInput` for values that are not
+    ) -> None:
+        """Attaches facts in one transaction; repeats under one idempotency key are skipped, their events too. Raises
+        `NotFound` for an unknown run and `InvalidInput` for values that are not
         JSON."""
         given = AnnotationInput(
             attributes=checked(attributes, "annotation"),
@@ -69,7 +69,6 @@ class Annotations:
         write_set = WriteSet(run_id=run_id, at=at, run_in=frozenset(Status), annotations=drafts)
         if deps.persistence.apply(write_set).verdict is not Verdict.APPLIED:
             raise NotFound("run", run_id)
-        return len(drafts)
 
     def list(self, run_id: str, **where: Any) -> Sequence[AnnotationRecord]:
         """Annotations that meet all conditions (the fields of `AnnotationFilter`), by created_at, then insertion.

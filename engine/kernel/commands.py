@@ -101,7 +101,10 @@ class JobExecuteResult(Result):
 
 
 class JobExecute(Command[JobExecuteResult]):
-    """Run one stage of one run, start to finish."""
+    """Run one stage of one run, start to finish.
+
+    Run and stage decide; `workflow_id` and `config` are part of the message, but what was stored with the run is used.
+    """
 
     type: Literal["job.execute"] = "job.execute"
     workflow_run_id: str

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, overload
 
+from engine.domain.lifecycle import Status
 from engine.kernel.annotations import Annotations
 from engine.kernel.commands import Command, parse_command
 from engine.kernel.deliveries import Delivery, Internal
@@ -51,6 +52,11 @@ class Kernel:
             return [doorbell(job, tx.runs.get(job.workflow_run_id)) for job in due if job.due_at <= before]
 
         return self.deps.persistence.read(read)
+
+    def is_unwanted(self, delivery: Delivery) -> bool:
+        """Whether the delivery's run is cancelled, over, or failing, so that its body should stop."""
+        run = self.deps.persistence.read(lambda tx: tx.runs.find(delivery.claim.run.id))
+        return run is None or run.status is not Status.RUNNING or run.failure_code is not None
 
     def timeout_of(self, delivery: Delivery) -> float | None:
         """Seconds the delivery's body may take; None means no limit."""

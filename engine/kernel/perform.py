@@ -5,7 +5,7 @@ import mimetypes
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ def _activity(body: _Body) -> Activity:
         storage=RunStorage(claim.run, claim.stage, deps.blob_store),
         ai=deps.ai_for(f"workflow.{claim.run.id}.stage.{stage.id}", body.delivery.recorder),
         cancellation=body.delivery.cancellation,
-        deadline=datetime.now(UTC) + timedelta(seconds=timeout) if timeout else None,
+        deadline=deps.clock.now() + timedelta(seconds=timeout) if timeout else None,
     )
     return Activity(stage=stage, context=context, timeout=timeout)
 

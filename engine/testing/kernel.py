@@ -1,6 +1,6 @@
 """A kernel with everything wired, for tests of workflows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from engine.domain.errors import EngineError
 from engine.domain.lifecycle import TERMINAL, Status
 from engine.domain.stored_value import Json
 from engine.executors.local import LocalExecutor
-from engine.hosts.maintenance import run_tick
+from engine.hosts.maintenance import TickResult, run_tick
 from engine.hosts.serverless import ServerlessHost
 from engine.kernel.annotations import Annotations
 from engine.kernel.commands import Command, RunCreate, RunTend
@@ -92,6 +92,12 @@ class TestKernel:
         self.host = ServerlessHost(self.kernel, worker_id="test")
 
     @property
+    def pools(self) -> tuple[str, ...]:
+        """Every pool that a stage of these workflows asks for."""
+        stages = (stage for workflow in self.workflows.by_id.values() for stage in workflow.get_all_stages())
+        return tuple(sorted({"default", *(stage.pool for stage in stages)}))
+
+    @property
     def annotations(self) -> Annotations:
         return self.kernel.annotations
 
@@ -117,7 +123,7 @@ class TestKernel:
         Raises `RunDidNotEnd` when nothing in it can ever go on.
         """
         for _ in range(LONGEST):
-            if self.host.process_available_jobs(max_jobs=100).processed:
+            if self.host.process_available_jobs(max_jobs=100, pools=self.pools).processed:
                 continue
             due = self.dispatch(RunTend(workflow_run_id=run_id)).next_due
             view = self.reads.run(run_id)
@@ -132,10 +138,9 @@ class TestKernel:
     def output(self, run_id: str) -> Json:
         return self.reads.value(self.reads.run(run_id).run.output)
 
-    def tick(self) -> Mapping[str, Any]:
+    def tick(self) -> TickResult:
         """One maintenance tick, as hosts do it."""
-        result = run_tick(self.kernel, "test")
-        return {name: getattr(result, name) for name in result.__dataclass_fields__}
+        return run_tick(self.kernel, "test")
 
     def flush(self) -> None:
         """Publishes all events that are due."""

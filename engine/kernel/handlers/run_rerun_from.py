@@ -3,7 +3,14 @@ from datetime import datetime
 from typing import Any
 
 from engine.definition.workflow import Workflow
-from engine.domain.errors import NotFound, RerunRefused, StaleVersionError, UnknownStage
+from engine.domain.errors import (
+    InvalidInput,
+    InvalidStageData,
+    NotFound,
+    RerunRefused,
+    StaleVersionError,
+    UnknownStage,
+)
 from engine.domain.events import WorkflowStarted
 from engine.domain.json_values import checked
 from engine.domain.lifecycle import Status
@@ -97,7 +104,10 @@ def _with_override(
         return group
     stage = next(stage for stage in workflow.get_all_stages() if stage.id == command.from_stage_id)
     value = checked(command.input_override, "input_override")
-    stage.validate_input(value)
+    try:
+        stage.validate_input(value)
+    except InvalidStageData as error:
+        raise InvalidInput(f"input_override: {error}") from error
 
     def overridden(record: StageRecord) -> StageRecord:
         if record.stage_id != stage.id:
