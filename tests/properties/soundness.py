@@ -1,0 +1,82 @@
+"""What holds for a run at any time, read from its rows and events."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from engine.domain.events import Event, StageCompleted, WorkflowStarted
+from engine.domain.lifecycle import OPEN, TERMINAL, Status
+from engine.domain.records import JobRecord, StageRecord
+from engine.kernel.reads import RunView
+from tests.kernel.bench import Bench
+
+END_OF = {
+    Status.COMPLETED: "workflow:completed",
+    Status.FAILED: "workflow:failed",
+    Status.CANCELLED: "workflow:cancelled",
+}
+
+
+def check_rows(view: RunView) -> None:
+    run = view.run
+    open_rows = [row for row in (*view.stages, *view.jobs) if row.status in OPEN]
+    if run.status in TERMINAL:
+        assert open_rows == [], "a terminal run has nothing open"
+        assert run.completed_at is not None
+        return
+    assert run.failure_code != "STUCK_RUN_REAPED", "nothing gets stuck"
+    if run.status is Status.PENDING:
+        assert (list(view.stages), list(view.jobs)) == ([], [])
+        return
+    group = [stage for stage in view.stages if stage.execution_group == run.group_no]
+    assert run.group_open == len([stage for stage in group if _open_jobs(stage, view.jobs)])
+    assert run.group_open > 0, "a RUNNING run has something that will move it"
+    for stage in view.stages:
+        _check_stage(stage, _open_jobs(stage, view.jobs))
+
+
+def _open_jobs(stage: StageRecord, jobs: Iterable[JobRecord]) -> list[JobRecord]:
+    return [job for job in jobs if job.stage_record_id == stage.id and job.status in OPEN]
+
+
+def _check_stage(stage: StageRecord, jobs: Sequence[JobRecord]) -> None:
+    """A stage that is to go on has exactly one job that will see to it."""
+    statuses = [job.status for job in jobs]
+    match stage.status:
+        case Status.PENDING | Status.RUNNING | Status.SUSPENDED:
+            assert statuses == [stage.status]
+        case Status.FAILED:
+            assert statuses in ([], [Status.PENDING])
+        case _:
+            assert statuses == []
+    for job in jobs:
+        assert (job.lease_until is not None) is (job.status is Status.RUNNING)
+    assert (stage.status is Status.COMPLETED) is (stage.output_data is not None)
+    assert stage.status is not Status.SUSPENDED or stage.next_poll_at is not None
+
+
+def check_events(bench: Bench, view: RunView) -> None:
+    events = bench.events_of(view.run.id)
+    assert [event.sequence for event in events] == list(range(1, view.run.event_seq + 1)), "gapless"
+    completed = Counter((event.stage_id, event.attempt) for event in events if isinstance(event, StageCompleted))
+    assert all(times == 1 for times in completed.values()), "one completion for each attempt of a stage"
+    lives = _lives(events)
+    for life in lives[:-1]:
+        assert _ends(life) == 1, "a run is begun again only after its end"
+    assert _ends(lives[-1]) == (view.run.status in TERMINAL)
+    if view.run.status in TERMINAL:
+        last = [event.type for event in lives[-1] if event.type != "annotation:created"][-1]
+        assert last == END_OF[view.run.status], "nothing follows the end of a run"
+
+
+def _lives(events: Sequence[Event]) -> list[list[Event]]:
+    """The events up to the first rerun, then of each rerun."""
+    lives: list[list[Event]] = [[]]
+    for event in events:
+        if isinstance(event, WorkflowStarted) and event.from_stage_id is not None:
+            lives.append([])
+        lives[-1].append(event)
+    return lives
+
+
+def _ends(life: Sequence[Event]) -> int:
+    return sum(event.type in END_OF.values() for event in life)
