@@ -10,6 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from engine.adapters.aws.job_message import UndecodableMessage, decode_doorbell
 from engine.adapters.aws.queue_messages import retry_delay
 from engine.bootstrap.aws import LEASE_MARGIN
+from engine.domain.errors import StoreError
 from engine.hosts.serverless import JobMessage, JobResult, ServerlessHost
 from engine.ports.job_transport import Doorbell
 from functions.runtime import engine, invocation_host, logger, metrics
@@ -25,8 +26,17 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     answer = process_partial_response(
         event=event, record_handler=lambda record: _job(record, host, context), processor=processor, context=context
     )
-    host.ring_overdue()
+    if not answer["batchItemFailures"]:
+        _ring_overdue(host)
     return dict(answer)
+
+
+def _ring_overdue(host: ServerlessHost) -> None:
+    """A courtesy: when it fails, the jobs of this batch are done all the same."""
+    try:
+        host.ring_overdue()
+    except StoreError:
+        logger.warning("overdue jobs were not looked for", exc_info=True)
 
 
 def _job(record: SQSRecord, host: ServerlessHost, context: LambdaContext) -> None:
@@ -41,7 +51,8 @@ def _job(record: SQSRecord, host: ServerlessHost, context: LambdaContext) -> Non
     messages.hide(record.receipt_handle, context.get_remaining_time_in_millis() / 1000 + 2 * LEASE_MARGIN)
     try:
         result = host.handle_job(_message(doorbell))
-    except Exception:
+    except Exception:  # whatever it was, the message must come back, and soon
+        logger.exception("the message is put back")
         messages.hide(record.receipt_handle, retry_delay(int(record.attributes.approximate_receive_count)))
         raise
     _report(result)

@@ -9,7 +9,8 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from engine.adapters.aws.job_message import UndecodableMessage, decode_wake
-from engine.domain.errors import EngineError, InvalidInput, StoreError
+from engine.adapters.aws.queue_messages import retry_delay
+from engine.domain.errors import EngineError, InvalidInput, NotFound, RefusedError, StoreError
 from engine.hosts.serverless import ServerlessHost
 from engine.kernel.queries import answer_query
 from functions.runtime import engine, invocation_host, logger, metrics
@@ -45,12 +46,15 @@ def _wake(record: SQSRecord, host: ServerlessHost) -> None:
     logger.append_keys(command=command.get("type"), workflow_run_id=command.get("workflow_run_id"))
     try:
         host.handle_wake(command)
-    except StoreError:
-        raise
     except InvalidInput as error:
         _bury(record, error)
-    except EngineError as error:
+    except (NotFound, RefusedError) as error:
         logger.warning("the wake came too late", why=str(error))
+    except EngineError:
+        logger.exception("the message is put back")
+        delay = retry_delay(int(record.attributes.approximate_receive_count))
+        engine().control_queue.hide(record.receipt_handle, delay)
+        raise
 
 
 def _bury(record: SQSRecord, error: InvalidInput) -> None:

@@ -63,6 +63,10 @@ class AwsEngine:
         return QueueMessages(self.clients, self.settings.pools[pool].queue_url)
 
     @property
+    def control_queue(self) -> QueueMessages:
+        return QueueMessages(self.clients, _given(self.settings.control_queue_url))
+
+    @property
     def registry(self) -> Registry:
         return self.kernel.deps.registry
 

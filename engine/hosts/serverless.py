@@ -13,9 +13,11 @@ from engine.hosts.options import DEFAULTS, HostOptions
 from engine.kernel.commands import OutboxFlush, RunTend
 from engine.kernel.deliveries import LeaseRelease
 from engine.kernel.kernel import Kernel
+from engine.kernel.ringing import arm
 from engine.ports.persistence import NoClaim
 
 NO_LIMIT = float("inf")
+FLUSHING = frozenset({"run.tend", "outbox.flush"})
 PAGE = 10
 OVERDUE = 120.0
 """Seconds after which a due job that nobody claimed counts as missed."""
@@ -91,7 +93,7 @@ class ServerlessHost:
         self._check_time(message)
         report = self._run(job_id=message.job_id, run_id=message.workflow_run_id)
         if isinstance(report, NoClaim):
-            self._kernel.dispatch(RunTend(workflow_run_id=message.workflow_run_id))
+            self._tend(message.workflow_run_id)
             return JobResult(outcome="ghost", error="nothing to claim")
         return JobResult(outcome=report.outcome, error=report.error)
 
@@ -110,8 +112,15 @@ class ServerlessHost:
         return run_tick(self._kernel, self.worker_id, self._options)
 
     def handle_wake(self, command: Mapping[str, Any]) -> object:
-        """Dispatches a command that was asked for by the scheduler. One that finds nothing to do is a no-op."""
-        return self._kernel.dispatch(command)
+        """Dispatches a command that was asked for by the scheduler. One that finds nothing to do is a no-op.
+
+        The events of its run are published too: a poll may have ended the run, and then nobody else comes.
+        """
+        result = self._kernel.dispatch(command)
+        run_id = command.get("workflow_run_id")
+        if isinstance(run_id, str) and command.get("type") not in FLUSHING:
+            self._kernel.dispatch(OutboxFlush(workflow_run_id=run_id))
+        return result
 
     def ring_overdue(self) -> int:
         """Rings for jobs that nobody came for, so that any activity heals what a lost doorbell left. Gives how many.
@@ -127,6 +136,13 @@ class ServerlessHost:
     def hand_back(self) -> int:
         """Releases whatever this host holds, without counting the delivery. Gives how many jobs."""
         return self._kernel.dispatch(LeaseRelease(worker_ids=(self.worker_id,), refund=True))
+
+    def _tend(self, run_id: str) -> None:
+        """The message is about to be deleted and may have been that of a worker who still has a lease, or had one."""
+        deps = self._kernel.deps
+        due = self._kernel.dispatch(RunTend(workflow_run_id=run_id)).next_due
+        if due is not None and due > deps.clock.now():
+            arm(run_id, due, deps)
 
     def _run(
         self, *, pools: tuple[str, ...] = (), job_id: str | None = None, run_id: str | None = None

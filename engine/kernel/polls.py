@@ -51,11 +51,24 @@ def poll_stage(record_id: str, deps: Deps) -> Polled:
     """Claims the stage so that no other poller checks it too, checks outside any transaction, commits in one."""
     poll = _claim(record_id, deps)
     if poll is None:
+        _look_after_the_other(record_id, deps)
         return Polled.NOT_MINE
     answer = _check(poll)
     if answer is None or isinstance(answer, NotReady):
         return _keep_waiting(poll, answer)
     return _end(poll, answer)
+
+
+def _look_after_the_other(record_id: str, deps: Deps) -> None:
+    """Whoever is polling may be dead, and the message that asked now is deleted: it must not be the last one."""
+    stage = deps.persistence.read(lambda tx: tx.stages.get(record_id))
+    if stage.status is Status.SUSPENDED and stage.poll_until is not None and stage.poll_until > deps.clock.now():
+        deps.scheduler.wake(_again(stage), stage.poll_until)
+
+
+def _again(stage: StageRecord) -> Mapping[str, Any]:
+    command = StagePollSuspended(stage_record_id=stage.id, workflow_run_id=stage.workflow_run_id, max_checks=1)
+    return command.model_dump(mode="json")
 
 
 def _claim(record_id: str, deps: Deps) -> _Poll | None:
@@ -167,8 +180,7 @@ def _keep_waiting(poll: _Poll, answer: NotReady | None) -> Polled:
     next_poll = now + timedelta(seconds=wait)
     if poll.stage.max_wait_until is not None:
         next_poll = min(next_poll, poll.stage.max_wait_until)
-    command = StagePollSuspended(stage_record_id=poll.stage.id, workflow_run_id=poll.run.id, max_checks=1)
-    deps.scheduler.wake(command.model_dump(mode="json"), next_poll)
+    deps.scheduler.wake(_again(poll.stage), next_poll)
     logs, _ = poll.recorder.take()
     patch = {"next_poll_at": next_poll, "poll_token": None, "poll_until": None}
     change = StageChange(

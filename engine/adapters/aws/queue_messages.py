@@ -4,6 +4,7 @@ import logging
 
 from engine.adapters.aws.clients import Clients
 from engine.adapters.aws.faults import translated
+from engine.domain.errors import StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ class QueueMessages:
                 self._clients("sqs").change_message_visibility(
                     QueueUrl=self._queue_url, ReceiptHandle=receipt_handle, VisibilityTimeout=timeout
                 )
-        except Exception:
+        except StoreError:
             logger.warning("a message keeps its queue's visibility timeout", exc_info=True)
 
     def bury(self, body: str, reason: str) -> None:

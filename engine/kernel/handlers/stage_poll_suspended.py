@@ -12,7 +12,8 @@ logger = logging.getLogger(__name__)
 
 
 def handle(command: StagePollSuspended, deps: Deps) -> StagePollSuspendedResult:
-    polled = [(stage, _poll(stage, deps)) for stage in _due(command, deps)]
+    is_named = command.stage_record_id is not None
+    polled = [(stage, _poll(stage, deps, alone=is_named)) for stage in _due(command, deps)]
     return StagePollSuspendedResult(
         checked=sum(answer is not Polled.NOT_MINE for _, answer in polled),
         resumed=sum(answer is Polled.RESUMED for _, answer in polled),
@@ -36,9 +37,12 @@ def _due(command: StagePollSuspended, deps: Deps) -> Sequence[StageRecord]:
     return deps.persistence.read(read)
 
 
-def _poll(stage: StageRecord, deps: Deps) -> Polled:
+def _poll(stage: StageRecord, deps: Deps, *, alone: bool) -> Polled:
+    """Among others, a stage that cannot be polled is logged and left to the next sweep. Alone, it raises."""
     try:
         return poll_stage(stage.id, deps)
     except EngineError:
+        if alone:
+            raise
         logger.exception("stage %s of run %s could not be polled", stage.stage_id, stage.workflow_run_id)
         return Polled.NOT_MINE
