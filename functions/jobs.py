@@ -11,7 +11,7 @@ from engine.adapters.aws.job_message import UndecodableMessage, decode_doorbell
 from engine.adapters.aws.queue_messages import retry_delay
 from engine.bootstrap.aws import LEASE_MARGIN
 from engine.domain.errors import StoreError
-from engine.hosts.serverless import JobMessage, JobResult, ServerlessHost
+from engine.hosts.serverless import JobMessage, JobResult, OutOfTime, ServerlessHost
 from engine.ports.job_transport import Doorbell
 from functions.runtime import engine, invocation_host, logger, metrics
 
@@ -51,6 +51,9 @@ def _job(record: SQSRecord, host: ServerlessHost, context: LambdaContext) -> Non
     messages.hide(record.receipt_handle, context.get_remaining_time_in_millis() / 1000 + 2 * LEASE_MARGIN)
     try:
         result = host.handle_job(_message(doorbell))
+    except OutOfTime:
+        messages.hide(record.receipt_handle, 0)
+        raise
     except Exception:  # whatever it was, the message must come back, and soon
         logger.exception("the message is put back")
         messages.hide(record.receipt_handle, retry_delay(int(record.attributes.approximate_receive_count)))

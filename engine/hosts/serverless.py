@@ -81,16 +81,19 @@ class ServerlessHost:
         self._kernel, self.worker_id, self._options = kernel, worker_id, options
         self._time_left, self._reserve = time_left, reserve
         self._lease, self._on_timeout = lease, on_timeout
+        self._has_worked = False
 
     def handle_job(self, message: JobMessage) -> JobResult:
         """Runs the job the message names, and what follows it in the same run while there is time.
 
         A job that cannot be claimed is a duplicate, a ghost, or the doorbell of a worker that died further along:
         its run
-        is tended before the answer. Raises `OutOfTime`, and what the
-        infrastructure raises.
+        is tended before the answer. Raises what the infrastructure raises, and `OutOfTime` where an earlier message
+        has used up the time; the first gets what there is.
         """
-        self._check_time(message)
+        if self._has_worked:
+            self._check_time(message)
+        self._has_worked = True
         report = self._run(job_id=message.job_id, run_id=message.workflow_run_id)
         if isinstance(report, NoClaim):
             self._tend(message.workflow_run_id)
