@@ -46,9 +46,11 @@ def report(error: Exception, *, as_json: bool, debug: bool) -> int:
     failure = failure_of(error)
     if debug:
         traceback.print_exception(error)
-    sys.stderr.write(f"error: {failure.message}\n")
+    if failure.message:  # empty when all that was wrong is that nothing was asked: the help is the answer
+        sys.stderr.write(f"error: {failure.message}\n")
     if as_json:
-        said = {"code": failure.code, "message": failure.message, "problems": failure.problems}
+        sentence = failure.message.splitlines()[0] if failure.problems else failure.message
+        said = {"code": failure.code, "message": sentence, "problems": failure.problems}
         sys.stdout.write(f"{json.dumps({'error': said}, ensure_ascii=False, indent=2)}\n")
     return failure.exit_code
 

@@ -65,7 +65,7 @@ def _from_file(given: str, option: str, workflow: AnyWorkflow | None) -> Json:
     path = Path(given).expanduser()
     if path.is_dir():
         raise InvalidInput(f"{option}: {given!r} is a folder; name a file")
-    if not path.is_file():
+    if not path.exists():
         raise InvalidInput(f"{option}: there is no file {given!r}, and it is not JSON either")
     if path.suffix.lower() == ".json":
         return _parsed(_text(path, option), f"{option}: {given!r}")

@@ -1,10 +1,12 @@
 """Bad input: one clear sentence, the right exit code, nothing left behind."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.cli.calling import Call
+from tests.cli.calling import Call, ended, started
 
 
 def sentence(err: str) -> str:
@@ -72,6 +74,19 @@ def test_with_json_an_error_is_an_object_too(engine: Call) -> None:
     assert "did you mean" in answer.json["error"]["message"]
 
 
+def test_with_json_the_problems_are_listed_apart(engine: Call) -> None:
+    error = engine("run", "greeting", "--config", '{"shout": {"marks": -1}}', "-o", "json").json["error"]
+    assert error["message"] == "workflow 'greeting': its config is not valid"
+    assert len(error["problems"]) == 1
+
+
+def test_asking_for_nothing_shows_the_help_and_no_error(engine: Call) -> None:
+    answer = engine()
+    assert answer.code == 2
+    assert "Usage: engine" in answer.out
+    assert answer.err == ""
+
+
 def test_debug_adds_the_traceback(engine: Call) -> None:
     assert "Traceback" in engine("run", "greting", "--debug").err
 
@@ -88,6 +103,15 @@ def test_a_database_that_does_not_answer_is_not_reachable(engine: Call) -> None:
     answer = engine("doctor", "--database-url", "postgresql://nobody@127.0.0.1:1/none")
     assert answer.code == 1
     assert "database" in answer.err
+
+
+def test_a_database_that_is_behind_names_the_remedy(engine: Call, folder: Path) -> None:
+    engine("run", "greeting")
+    with closing(sqlite3.connect(folder / ".engine/engine.db")) as database, database:
+        database.execute("DELETE FROM alembic_version")
+    answer = ended(started("runs", "list", folder=folder))
+    assert answer.code == 4
+    assert "run `engine migrate`" in sentence(answer.err)
 
 
 def test_a_run_nobody_knows_is_named(engine: Call) -> None:
