@@ -1,7 +1,7 @@
 # Everything a laptop or a CI machine does. Needs Python (any), pip and make; the rest is installed on first use.
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: .venv run test check format bench mutants lock upgrade clean
+.PHONY: .venv run test check format bench mutants bundle lock upgrade clean
 
 # Without byte-compiled files every import costs about three times as much as in production.
 unexport PYTHONDONTWRITEBYTECODE
@@ -36,6 +36,10 @@ bench: .venv
 
 mutants: .venv
 	$(BIN)/python tests/mutants.py
+
+# What Lambda runs: build/bundles/{control,ai}-{arm64,x86_64}.zip.
+bundle: .venv
+	$(BIN)/python -m cdk.bundling
 
 .venv: .venv/.installed
 
@@ -74,6 +78,9 @@ lock: $(UV)
 	$(LOCK) pyproject.toml --constraint requirements/dev.txt --output-file requirements/runtime.txt
 	$(LOCK) pyproject.toml --constraint requirements/dev.txt --extra aws --output-file requirements/aws.txt
 	$(LOCK) pyproject.toml --constraint requirements/dev.txt --extra ai --output-file requirements/ai.txt
+	$(LOCK) --group lambda --constraint requirements/dev.txt --output-file requirements/lambda.txt
+	$(LOCK) --group lambda-ai --constraint requirements/dev.txt --constraint requirements/ai.txt \
+		--output-file requirements/lambda-ai.txt
 	$(LOCK) --group tools --output-file requirements/tools.txt
 
 # The newest versions the ranges in pyproject.toml allow.

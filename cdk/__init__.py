@@ -1,0 +1,1 @@
+"""What is deployed: the bundles, and the infrastructure they run on."""
