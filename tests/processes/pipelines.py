@@ -85,6 +85,24 @@ POISON = (
     .build()
 )
 
+
+def _counting(stage_id: str) -> Stage[Any, Any, Any]:
+    def body(ctx: StageContext[Work]) -> Work:
+        with Path(ctx.input.marks).open("a") as marks:
+            marks.write(f"{ctx.workflow_run_id} {stage_id}\n")
+        return ctx.input
+
+    return define_stage(id=stage_id, name=stage_id, execute=body)
+
+
+COUNTING = (
+    define_workflow(id="counting", name="Counting", input=Work)
+    .pipe(_counting("a"))
+    .pipe(_counting("b"))
+    .pipe(_counting("c"))
+    .build()
+)
+
 WORKFLOWS: Mapping[str, str] = {
-    name: f"tests.processes.pipelines:{name.upper()}" for name in ("slow", "hogging", "stuck", "poison")
+    name: f"tests.processes.pipelines:{name.upper()}" for name in ("slow", "hogging", "stuck", "poison", "counting")
 }

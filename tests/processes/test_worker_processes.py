@@ -1,0 +1,119 @@
+"""`engine worker`: slots in processes of their own, many workers at one database."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from engine.domain.lifecycle import TERMINAL, Status
+from engine.kernel import RunCreate
+from engine.settings import Settings
+from tests.processes.engine_process import ROOT, EngineHome, wait_until
+from tests.support.postgres import PostgresServer
+
+RUNS = 400
+
+
+@contextmanager
+def workers(home: EngineHome, *arguments: str, count: int = 1) -> Iterator[None]:
+    processes = [home.start("worker", *arguments) for _ in range(count)]
+    # Somebody has to read what they say, or they wait for it.
+    readers = [threading.Thread(target=process.communicate, daemon=True) for process in processes]
+    for reader in readers:
+        reader.start()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.terminate()
+        for reader in readers:
+            reader.join(30)
+
+
+def create(home: EngineHome, workflow_id: str, runs: int = 1) -> list[str]:
+    from engine.bootstrap.embedded import open_engine
+
+    settings = Settings.from_env(
+        {}, home=home.folder / ".engine", registry=home.registry, code=ROOT, database_url=home.database_url
+    )
+    with open_engine(settings) as engine:
+        command = RunCreate(workflow_id=workflow_id, input={"marks": str(home.folder / "marks")}, start=True)
+        return [engine.kernel.dispatch(command).workflow_run_id for _ in range(runs)]
+
+
+@pytest.mark.timeout(300)
+def test_two_workers_of_four_slots_do_each_of_four_hundred_runs_once(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    home = EngineHome(tmp_path, database_url=postgres_server.create_database())
+    home.call("migrate")
+    create(home, "counting", RUNS)
+    with workers(home, "--slots", "4", count=2), home.reads() as reads:
+        wait_until(
+            lambda: all(run.status in TERMINAL for run in reads.runs_of_home()), "the end of all runs", patience=240
+        )
+        runs = reads.runs_of_home()
+        assert Counter(run.status for run in runs) == {Status.COMPLETED: RUNS}
+        events = Counter(
+            (event.workflow_run_id, event.event_type, event.payload.get("stage_id"))
+            for run in runs
+            for event in reads.events(run.id)
+        )
+    assert set(events.values()) == {1}
+    assert len(events) == RUNS * 9
+    marks = Counter((home.folder / "marks").read_text().splitlines())
+    assert set(marks.values()) == {1}
+    assert len(marks) == RUNS * 3
+
+
+def test_a_body_that_holds_the_interpreter_keeps_its_lease(tmp_path: Path) -> None:
+    home = EngineHome(tmp_path)
+    (run_id,) = create(home, "hogging")
+    with workers(home), home.reads() as reads:
+        wait_until(lambda: reads.run(run_id).run.status in TERMINAL, "the run's end")
+        view = reads.run(run_id)
+    assert view.run.status is Status.COMPLETED
+    assert [job.attempt for job in view.jobs] == [1]
+
+
+def test_a_sync_body_past_its_timeout_is_ended_and_tried_again(tmp_path: Path) -> None:
+    home = EngineHome(tmp_path)
+    (run_id,) = create(home, "stuck")
+    with workers(home), home.reads() as reads:
+        wait_until(lambda: reads.run(run_id).run.status in TERMINAL, "the run's end")
+        view = reads.run(run_id)
+        events = reads.events(run_id)
+    assert view.run.status is Status.COMPLETED
+    failures = [event.payload["error_code"] for event in events if event.event_type == "stage:failed"]
+    assert failures == ["STAGE_TIMEOUT"]
+    assert (tmp_path / "marks").read_text() == "stuck 1\nstuck 2\n"
+
+
+def test_a_body_that_kills_its_process_fails_the_run_after_its_last_delivery(tmp_path: Path) -> None:
+    """A worker survives what its slots die of, and a poison job does not come back for ever."""
+    home = EngineHome(tmp_path)
+    (run_id,) = create(home, "poison")
+    with workers(home), home.reads() as reads:
+        wait_until(lambda: reads.run(run_id).run.status in TERMINAL, "the run's end")
+        view = reads.run(run_id)
+        assert view.run.status is Status.FAILED
+        assert view.run.failure_code == "LEASE_EXPIRED"
+        (after,) = create(home, "slow")
+        wait_until(lambda: reads.run(after).run.status is Status.COMPLETED, "another run's end")
+    assert (tmp_path / "marks").read_text().startswith("died 1\ndied 2\ndied 3\n")
+
+
+def test_a_stopped_worker_finishes_the_body_at_hand_and_hands_on_the_rest(tmp_path: Path) -> None:
+    home = EngineHome(tmp_path)
+    (run_id,) = create(home, "slow")
+    with workers(home), home.reads() as reads:
+        wait_until((tmp_path / "marks").exists, "the first stage's start")
+    with home.reads() as reads:
+        stages = {stage.stage_id: stage.status for stage in reads.run(run_id).stages}
+        assert stages["first"] is Status.COMPLETED
+        with workers(home):
+            wait_until(lambda: reads.run(run_id).run.status in TERMINAL, "the run's end")
+        assert [job.attempt for job in reads.run(run_id).jobs] == [1, 1, 1, 1, 1]
