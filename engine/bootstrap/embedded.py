@@ -13,7 +13,7 @@ from engine.adapters.local.worker_lock import WorkerLock, dead_workers, forget
 from engine.adapters.sql.persistence import SqlPersistence
 from engine.adapters.system import SystemClock, SystemIds
 from engine.bootstrap.registry import load_registry
-from engine.domain.errors import StoreError
+from engine.domain.errors import EngineError, StoreError
 from engine.executors.local import LocalExecutor
 from engine.hosts.options import DEFAULTS
 from engine.hosts.worker import WorkerHost
@@ -46,6 +46,10 @@ def build_kernel(
             inline_max=settings.inline_output_max_bytes,
         )
     )
+
+
+FIRST_PATIENCE = 5.0
+"""Seconds in which a database must answer for the first time."""
 
 
 class Engine:
@@ -103,10 +107,25 @@ class Engine:
 def open_engine(settings: Settings, *, event_sink: EventSink | None = None) -> Engine:
     """Opens the stores. Raises `SettingsError`, `StoreBehind`, `StoreUnavailable`, or `StoreError` for a folder that
     cannot be written."""
+    if settings.database_url is not None:
+        _check_reachable(settings.database_url)
     prepare_home(settings)
     engine = Engine(settings, event_sink=event_sink)
-    engine.kernel.deps.persistence.read(lambda tx: tx.now())
+    try:
+        engine.kernel.deps.persistence.read(lambda tx: tx.now())
+    except EngineError:
+        engine.close()
+        raise
     return engine
+
+
+def _check_reachable(url: str) -> None:
+    """Says within seconds that a database is not there; workers that know it was are more patient."""
+    persistence = SqlPersistence(url, patience=FIRST_PATIENCE, connect_timeout=FIRST_PATIENCE)
+    try:
+        persistence.read(lambda tx: tx.now())
+    finally:
+        persistence.close()
 
 
 def prepare_home(settings: Settings) -> None:

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -14,6 +15,7 @@ from engine.cli.failures import report
 from engine.cli.global_options import wants_json, wants_traceback
 from engine.cli.groups import LazyGroup, Summaries
 from engine.cli.invocation import Invocation, OutputFormat
+from engine.cli.printing import say
 
 
 class EngineCommands(LazyGroup):
@@ -22,6 +24,7 @@ class EngineCommands(LazyGroup):
         "run": "Run a workflow and show how it goes; --resume goes on with a run.",
         "runs": "List, show, watch, cancel, rerun and export runs.",
         "workflows": "List, show and draw the workflows there are.",
+        "dev": "Run a deployment on this machine.",
         "worker": "Work on all runs until stopped.",
         "jobs": "See the jobs that wait or run.",
         "outbox": "See and publish the events that wait.",
@@ -41,6 +44,12 @@ app = typer.Typer(
 )
 
 
+def say_version(asked: bool) -> None:
+    if asked:
+        say(version("serverless-workflow-engine"))
+        raise typer.Exit
+
+
 @app.callback()
 def engine(
     ctx: typer.Context,
@@ -52,6 +61,9 @@ def engine(
     database_url: Annotated[str | None, typer.Option(help="PostgreSQL instead of the embedded database.")] = None,
     output: Annotated[OutputFormat, typer.Option("--output", "-o", help="Form of the answer.")] = OutputFormat.TEXT,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=say_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Durable, typed workflows. These options may also stand after the command."""
     ctx.obj = Invocation(profile=profile, home=home, database_url=database_url, output=output, debug=debug)

@@ -59,7 +59,7 @@ class Reads:
         return self._persistence.read(read)
 
     def resolve(self, prefix: str) -> str:
-        """The id of the one run that begins, or ends, with `prefix`. Raises `NotFound`, or `InvalidInput` when
+        """The id of the one run that begins with `prefix`. Raises `NotFound`, or `InvalidInput` when
         several do.
         """
         exact = self._persistence.read(lambda tx: tx.runs.find(prefix))
