@@ -96,6 +96,7 @@ def _suspend(ending: Ending, outcome: Suspended) -> WriteSet:
         at=ending.now.at,
         job=_job(ending, Status.SUSPENDED),
         stage=_stage(ending, patch),
+        failed_event=workflow_failed(ending.run, ending.now),
         events=(
             StageSuspended(**names, next_poll_at=outcome.next_poll_at),
             WorkflowSuspended(**run_names, stage_id=ending.stage.stage_id),
