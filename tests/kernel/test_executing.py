@@ -1,0 +1,293 @@
+from typing import Any
+
+import pytest
+
+from engine import RetryPolicy, StageContext, StageResult, Suspended
+from engine.domain.errors import IdempotencyConflictError
+from engine.domain.lifecycle import Status
+from engine.kernel import JobExecute, LeaseReapStale, RunCancel
+from engine.kernel.deliveries import JobRelease, JobTimeout
+from engine.kernel.outcomes import Failed, Ghost
+from engine.ports.persistence import NoClaim
+from engine.ports.transaction import LeaseState
+from engine.testing import InMemoryBlobStore
+from tests.kernel.bench import Bench
+from tests.kernel.stores import MakeBench
+from tests.kernel.workflows import ONCE, STEADY, Counted, Flaky, batch_stage, boom, pipeline, stage
+
+
+def execute(bench: Bench, run_id: str, stage_id: str = "a", **fields: Any) -> Any:
+    return bench.dispatch(JobExecute(workflow_run_id=run_id, workflow_id="w", stage_id=stage_id, **fields))
+
+
+def test_a_stage_is_executed_and_its_run_goes_on(make_bench: MakeBench) -> None:
+    bench = make_bench(pipeline(stage(), stage("b")))
+    run_id = bench.create("w", 1)
+    result = execute(bench, run_id)
+    assert (result.outcome, result.output, result.ghost) == ("completed", 1, False)
+    assert bench.statuses(run_id) == {"a": "COMPLETED", "b": "PENDING"}
+    assert bench.job(run_id).status is Status.COMPLETED
+
+
+def test_a_completed_stage_gives_its_stored_output_without_running(make_bench: MakeBench) -> None:
+    body = Counted()
+    bench = make_bench(pipeline(stage(body=body), stage("b")))
+    run_id = bench.create("w", 1)
+    assert execute(bench, run_id) == execute(bench, run_id)
+    assert body.calls == 1
+    assert bench.told(run_id).count("stage:completed") == 1
+
+
+@pytest.mark.parametrize("why", ["pending", "cancelled", "unknown run", "unknown stage", "other token", "other job"])
+def test_an_execution_that_has_no_right_to_run_is_a_ghost(make_bench: MakeBench, why: str) -> None:
+    body = Counted()
+    bench = make_bench(pipeline(stage(body=body)))
+    run_id = bench.create_pending() if why == "pending" else bench.create()
+    fields: dict[str, Any] = {}
+    match why:
+        case "cancelled":
+            bench.dispatch(RunCancel(workflow_run_id=run_id))
+        case "unknown run":
+            run_id = "nobody"
+        case "unknown stage":
+            fields["stage_id"] = "z"
+        case "other token":
+            fields["job_id"], fields["lease_token"] = bench.start().claim.job.id, "stolen"
+        case "other job":
+            fields["job_id"] = "other"
+    result = execute(bench, run_id, **fields)
+    assert (result.outcome, result.ghost, result.retryable) == ("failed", True, False)
+    assert body.calls == 0
+
+
+def test_a_failure_is_stored_with_type_message_and_trace(make_bench: MakeBench) -> None:
+    bench = make_bench(pipeline(stage(body=boom, retry=ONCE)))
+    run_id = bench.create()
+    result = execute(bench, run_id)
+    assert (result.outcome, result.error, result.retryable) == ("failed", "ValueError: boom", False)
+    failed = bench.stage(run_id)
+    assert (failed.status, failed.error_message) == (Status.FAILED, "ValueError: boom")
+    (line,) = bench.reads.logs(run_id)
+    assert line.level == "ERROR"
+    assert "boom" in str((line.metadata or {})["trace"])
+    assert bench.run_of(run_id).failure_message == "ValueError: boom"
+    assert bench.told(run_id)[-2:] == ["stage:failed", "workflow:failed"]
+
+
+class Broken(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_an_error_that_cannot_be_said_is_recorded_all_the_same(make_bench: MakeBench) -> None:
+    def raises(_ctx: object) -> None:
+        raise Broken
+
+    bench = make_bench(pipeline(stage(body=raises, retry=ONCE)))
+    run_id = bench.create()
+    bench.work()
+    assert (bench.run_of(run_id).failure_message or "").startswith("Broken: ")
+
+
+def test_failures_are_retried_with_growing_waits_up_to_the_cap(make_bench: MakeBench) -> None:
+    bench = make_bench(pipeline(stage(body=boom, retry=STEADY)))
+    run_id = bench.create()
+    waits = []
+    for _ in range(2):
+        bench.work()
+        job = bench.job(run_id)
+        assert (job.status, bench.statuses(run_id)) == (Status.PENDING, {"a": Status.FAILED})
+        waits.append((job.due_at - bench.clock.now()).total_seconds())
+        assert isinstance(bench.try_start(), NoClaim)
+        bench.clock.advance(waits[-1])
+    assert waits == [2.0, 4.0]
+    bench.work()
+    assert (bench.job(run_id).status, bench.run_of(run_id).status) == (Status.FAILED, Status.FAILED)
+    retries = [event.will_retry for event in bench.events_of(run_id) if event.type == "stage:failed"]  # type: ignore[attr-defined]
+    assert retries == [True, True, False]
+    assert [each["type"] for each in bench.wakes()] == ["run.tend"]
+
+
+@pytest.mark.parametrize("where", ["input", "output"])
+def test_data_that_does_not_fit_is_never_retried(make_bench: MakeBench, where: str) -> None:
+    options: dict[str, Any] = {where: int}
+    bench = make_bench(pipeline(stage(body=lambda _ctx: "text", **options)))
+    run_id = bench.create("w", "text")
+    result = execute(bench, run_id)
+    assert (result.outcome, result.retryable, bench.run_of(run_id).status) == ("failed", False, Status.FAILED)
+    assert bench.stage(run_id).error_code == "INVALID_STAGE_DATA"
+
+
+def test_what_a_stage_says_is_committed_with_its_outcome(make_bench: MakeBench) -> None:
+    def body(ctx: StageContext[Any, Any]) -> StageResult[str]:
+        ctx.log.info("line", pages=3)
+        ctx.on_progress(0.5, "half", {"x": 1})
+        ctx.annotate("decision.outcome", "yes")
+        return StageResult("out", custom_metrics={"pages": 3}, artifacts={"report.txt": "text"})
+
+    blobs = InMemoryBlobStore()
+    bench = make_bench(pipeline(stage(body=body)), blob_store=blobs)
+    run_id = bench.create()
+    bench.clock.advance(3)
+    delivery = bench.start()
+    outcome = bench.perform(delivery)
+    bench.clock.advance(2)
+    assert (list(bench.reads.logs(run_id)), list(bench.annotations.list(run_id))) == ([], [])
+    bench.finish(delivery, outcome)
+    done = bench.stage(run_id)
+    assert (done.metrics, done.duration_ms, (done.progress or {})["progress"]) == ({"pages": 3}, 2000, 0.5)
+    (artifact,) = bench.reads.artifacts(run_id)
+    assert (artifact.name, bench.reads.open_artifact(artifact).read()) == ("report.txt", b"text")
+    assert [line.message for line in bench.reads.logs(run_id)] == ["line"]
+    (note,) = bench.annotations.list(run_id)
+    assert (note.scope, note.scope_id, note.attempt, note.stage_record_id) == ("stage", "a", 0, done.id)
+    assert bench.told(run_id)[-3:] == ["stage:progress", "stage:completed", "workflow:completed"]
+
+
+def test_annotations_are_kept_with_a_failure_and_dropped_with_a_ghost(make_bench: MakeBench) -> None:
+    def body(ctx: StageContext[Any, Any]) -> None:
+        ctx.annotate("seen", ctx.delivery)
+        raise ValueError("boom")
+
+    bench = make_bench(pipeline(stage(body=body, retry=RetryPolicy(max_attempts=2))))
+    run_id = bench.create()
+    ghost = bench.start()
+    outcome = bench.perform(ghost)
+    bench.clock.advance(301)
+    bench.dispatch(LeaseReapStale())
+    assert isinstance(bench.finish(ghost, outcome).outcome, Ghost)
+    bench.work()
+    assert [note.value for note in bench.annotations.list(run_id)] == [2]
+
+
+def test_heartbeats_write_what_was_said_and_keep_the_lease(make_bench: MakeBench) -> None:
+    bench = make_bench(pipeline(stage()))
+    run_id = bench.create()
+    delivery = bench.start()
+    delivery.recorder.progress(0.1)
+    delivery.recorder.progress(0.2, "coalesced")
+    bench.clock.advance(100)
+    assert bench.beat(delivery) is LeaseState.HELD
+    lease_until = bench.job(run_id).lease_until
+    assert lease_until is not None
+    assert (lease_until - bench.clock.now()).total_seconds() == 300
+    assert (bench.told(run_id).count("stage:progress"), (bench.stage(run_id).progress or {})["progress"]) == (1, 0.2)
+    bench.finish(delivery)
+    assert bench.told(run_id).count("stage:progress") == 1
+
+
+def test_a_heartbeat_brings_the_cancellation_to_the_body(make_bench: MakeBench) -> None:
+    bench = make_bench(pipeline(stage()))
+    run_id = bench.create()
+    delivery = bench.start()
+    bench.dispatch(RunCancel(workflow_run_id=run_id))
+    assert bench.beat(delivery) is LeaseState.CANCELLED
+    assert delivery.cancellation.cancelled
+
+
+def test_a_failure_for_good_cancels_waiting_siblings_and_stops_running_ones(make_bench: MakeBench) -> None:
+    bench = make_bench(
+        pipeline([stage("a", boom, retry=ONCE), stage("b"), stage("c"), batch_stage(lambda _s, _c: None, "d")])
+    )
+    run_id = bench.create()
+    running = bench.start(job_id=bench.job(run_id, "b").id)
+    bench.finish(bench.start(job_id=bench.job(run_id, "d").id))
+    bench.finish(bench.start(job_id=bench.job(run_id, "a").id))
+    assert bench.statuses(run_id) == {"a": "FAILED", "b": "RUNNING", "c": "CANCELLED", "d": "CANCELLED"}
+    assert bench.run_of(run_id).status is Status.RUNNING
+    assert bench.beat(running) is LeaseState.CANCELLED
+    bench.finish(running)
+    run = bench.run_of(run_id)
+    assert (run.status, run.failure_message) == (Status.FAILED, "ValueError: boom")
+    assert bench.told(run_id)[-2:] == ["stage:completed", "workflow:failed"]
+
+
+@pytest.mark.parametrize("ending", ["fails", "suspends", "lost"])
+def test_a_failing_run_ends_with_its_first_error_however_its_siblings_end(make_bench: MakeBench, ending: str) -> None:
+    def sibling(_ctx: object) -> Any:
+        if ending == "suspends":
+            return Suspended("b")
+        raise ValueError("later")
+
+    bench = make_bench(pipeline([stage("a", boom, retry=ONCE), batch_stage(lambda _s, _c: None, "b", sibling)]))
+    run_id = bench.create()
+    running = bench.start(job_id=bench.job(run_id, "b").id)
+    bench.finish(bench.start(job_id=bench.job(run_id, "a").id))
+    if ending == "lost":
+        bench.clock.advance(301)
+        bench.dispatch(LeaseReapStale())
+    else:
+        bench.finish(running)
+    run = bench.run_of(run_id)
+    assert (run.status, run.failure_message, run.group_open) == (Status.FAILED, "ValueError: boom", 0)
+    assert bench.told(run_id).count("workflow:failed") == 1
+
+
+def test_a_job_handed_back_is_not_counted_and_starts_at_once(make_bench: MakeBench) -> None:
+    bench = make_bench(pipeline(stage()))
+    run_id = bench.create()
+    delivery = bench.start()
+    assert bench.dispatch(JobRelease(delivery=delivery))
+    assert not bench.dispatch(JobRelease(delivery=delivery))
+    assert isinstance(bench.finish(delivery).outcome, Ghost)
+    assert (bench.job(run_id).status, bench.job(run_id).attempt) == (Status.PENDING, 0)
+    assert bench.start().claim.job.attempt == 1
+
+
+def test_a_body_past_its_time_fails_and_its_late_result_is_a_ghost(make_bench: MakeBench) -> None:
+    bench = make_bench(pipeline(stage(retry=RetryPolicy(max_attempts=1))))
+    run_id = bench.create()
+    delivery = bench.start()
+    timeout = JobTimeout(workflow_run_id=run_id, job_id=delivery.claim.job.id, lease_token=delivery.token, seconds=30)
+    assert bench.dispatch(timeout)
+    assert not bench.dispatch(timeout)
+    assert isinstance(bench.finish(delivery).outcome, Ghost)
+    assert bench.stage(run_id).error_message == "StageTimeout: stage 'a' ran longer than its 30 s"
+    assert bench.run_of(run_id).failure_code == "STAGE_TIMEOUT"
+
+
+def test_the_same_finish_again_changes_nothing(make_bench: MakeBench) -> None:
+    bench = make_bench(pipeline(stage(), stage("b")))
+    run_id = bench.create("w", 1)
+    delivery = bench.start()
+    outcome = bench.perform(delivery)
+    bench.finish(delivery, outcome)
+    before = bench.reads.run(run_id)
+    assert not isinstance(bench.finish(delivery, outcome).outcome, Ghost)
+    assert bench.reads.run(run_id) == before
+    assert bench.told(run_id).count("stage:completed") == 1
+
+
+def test_the_outcome_of_a_retried_finish_cannot_be_another(make_bench: MakeBench) -> None:
+    bench = make_bench(pipeline(stage()))
+    run_id = bench.create("w", 1)
+    delivery = bench.start()
+    bench.finish(delivery)
+    assert isinstance(bench.finish(delivery, Failed(code="X", message="late")).outcome, Ghost)
+    assert bench.run_of(run_id).status is Status.COMPLETED
+
+
+def test_a_callers_key_gives_the_stored_result_again(make_bench: MakeBench) -> None:
+    body = Counted()
+    bench = make_bench(pipeline(stage(body=body), stage("b")))
+    run_id = bench.create("w", 1)
+    first = execute(bench, run_id, idempotency_key="k")
+    assert execute(bench, run_id, idempotency_key="k") == first
+    assert body.calls == 1
+    with pytest.raises(IdempotencyConflictError):
+        execute(bench, run_id, stage_id="b", idempotency_key="k")
+
+
+def test_failures_and_ghosts_free_the_callers_key(make_bench: MakeBench) -> None:
+    bench = make_bench(pipeline(stage(body=Flaky(1), retry=STEADY)))
+    run_id = bench.create("w", 1)
+    assert execute(bench, run_id, idempotency_key="k").retryable
+    assert execute(bench, run_id, idempotency_key="k").ghost
+    bench.clock.advance(2)
+    assert execute(bench, run_id, idempotency_key="k").outcome == "completed"
+
+
+def test_a_key_belongs_to_its_tenant(make_bench: MakeBench) -> None:
+    bench = make_bench(pipeline(stage()))
+    runs = [bench.create("w", tenant, tenant=tenant) for tenant in ("t1", "t2")]
+    assert [execute(bench, run_id, idempotency_key="k").output for run_id in runs] == ["t1", "t2"]
