@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 from urllib.parse import urlsplit
 
 from engine.adapters.aws.blob_store import S3BlobStore
@@ -58,6 +60,17 @@ class AwsEngine:
             options=HostOptions(heartbeat=float("inf")),
             on_timeout=on_timeout,
         )
+
+    def close(self) -> None:
+        self.kernel.deps.persistence.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def work_queue(self, pool: str) -> QueueMessages:
         return QueueMessages(self.clients, self.settings.pools[pool].queue_url)

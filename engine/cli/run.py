@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from engine.cli.cloud import run_in_cloud
 from engine.cli.formats import parse_duration
 from engine.cli.input_values import run_config, run_input
 from engine.cli.invocation import Invocation
@@ -35,6 +36,7 @@ def run(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Work on it here, or leave it to a worker.")] = True,
     follow: Annotated[bool, typer.Option("--follow", help="A line for everything that happens.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was left unfinished.")] = False,
+    cloud: Annotated[bool, typer.Option("--cloud", help="Through the real handlers, in a local cloud.")] = False,
     timeout: Annotated[str | None, typer.Option(help="Stop waiting after that time, such as 30s or 5m.")] = None,
     tenant: Annotated[str | None, typer.Option(help="Whom the run belongs to.")] = None,
     priority: Annotated[int, typer.Option(help="Higher goes first.", min=0, max=1000)] = 5,
@@ -51,6 +53,8 @@ def run(
         raise typer.Exit(_resume(invocation, workflow, follow=follow, timeout=limit))
     command = {"tenant": tenant, "priority": priority, "idempotency_key": idempotency_key}
     command |= _checked(invocation, workflow, given, config)
+    if cloud:
+        raise typer.Exit(run_in_cloud(invocation, command, follow=follow, timeout=limit))
     with invocation.opened() as engine:
         engine.recover()
         created = engine.kernel.dispatch(command)

@@ -1,0 +1,77 @@
+"""What `engine dev --cloud` and `engine run --cloud` have in common: a local cloud, and a run seen through in it."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from engine.cli.exit_codes import OF_STATUS, ExitCode
+from engine.cli.following import Follower
+from engine.cli.interruption import Interruption
+from engine.cli.invocation import Invocation
+from engine.cli.printing import note
+from engine.cli.run_report import report_run
+from engine.cli.watching import Ending, view_for, watch
+from engine.domain.lifecycle import TERMINAL
+from engine.domain.stored_value import Json
+
+if TYPE_CHECKING:
+    from engine.bootstrap.aws import AwsEngine
+    from engine.localcloud.cloud import LocalCloud
+
+FLUSH_SECONDS = 10.0
+
+
+@contextmanager
+def local_cloud(invocation: Invocation) -> Iterator["LocalCloud"]:
+    """A fresh one, announced for the invocation's home."""
+    from engine.localcloud.cloud import LocalCloud  # noqa: PLC0415 - brings boto3 and the database libraries
+    from engine.localcloud.running import announced, pools_of  # noqa: PLC0415 - likewise
+
+    settings = invocation.settings()
+    note("starting a local cloud: emulated AWS, PostgreSQL, the real handlers (about ten seconds)")
+    code = {"ENGINE_REGISTRY": settings.registry, "ENGINE_CODE": str(settings.code.resolve())}
+    with LocalCloud(pools_of(invocation.registry()), more=code) as cloud, announced(settings.home, cloud.environment):
+        yield cloud
+
+
+def run_in_cloud(invocation: Invocation, command: Mapping[str, Json], *, follow: bool, timeout: float | None) -> int:
+    """Creates the run where the local cloud of this home is, or in one of its own. Gives the exit code."""
+    with _connected(invocation) as engine:
+        run_id = engine.kernel.dispatch(command).workflow_run_id
+        view = view_for(as_json=invocation.json, lines=follow)
+        with Interruption() as interruption:
+            workflow = engine.registry.get_workflow(str(command["workflow_id"]))
+            ending = watch(Follower(engine.kernel.reads, run_id, workflow), view, interruption, timeout)
+            status = report_run(invocation, engine.kernel.reads, run_id)
+            _say_where(engine, run_id)
+        if status in TERMINAL:
+            return OF_STATUS[status]
+        note("the run had not ended")
+        return ExitCode.TIMEOUT if ending is Ending.TIMEOUT else interruption.exit_code
+
+
+@contextmanager
+def _connected(invocation: Invocation) -> Iterator["AwsEngine"]:
+    from engine.localcloud.running import connect, running  # noqa: PLC0415 - brings boto3 and the database libraries
+
+    if environment := running(invocation.settings().home):
+        with connect(environment) as engine:
+            yield engine
+        return
+    with Interruption(), local_cloud(invocation) as cloud, connect(cloud.environment) as engine:
+        yield engine
+
+
+def _say_where(engine: "AwsEngine", run_id: str) -> None:
+    """Events are published by the invocation that ended the run, a moment after its end."""
+    reads, end = engine.kernel.reads, time.monotonic() + FLUSH_SECONDS
+    run = reads.run(run_id).run
+    events = reads.events(run_id)
+    while run.completed_at and time.monotonic() < end and not all(each.published_at for each in events):
+        time.sleep(0.05)
+        events = reads.events(run_id)
+    published = sum(each.published_at is not None for each in events)
+    blobs = sum(1 for _ in engine.kernel.deps.blob_store.list(f"workflow-v2/{run.workflow_type}/{run_id}"))
+    settings = engine.settings
+    note(f"in the cloud: {published} events on the bus {settings.event_bus}, {blobs} blobs in s3://{settings.bucket}")

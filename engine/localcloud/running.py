@@ -1,0 +1,58 @@
+"""How other processes find the local cloud that runs for a home: its environment in a file, and a lock on it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from engine.adapters.aws.clients import AwsClients
+from engine.adapters.local.worker_lock import WorkerLock, dead_workers
+from engine.bootstrap.aws import AwsEngine, open_aws
+from engine.localcloud.cloud import DEFAULT_POOLS
+from engine.ports.registry import Registry
+from engine.settings import Settings, variable_of
+
+NAME = "cloud"
+
+
+@contextmanager
+def announced(home: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """Raises `StoreError` when another local cloud runs for this home."""
+    folder = home / NAME
+    with WorkerLock(folder, NAME):
+        path = folder / "environment.json"
+        try:
+            path.touch(0o600)
+            path.write_text(json.dumps(dict(environment), indent=2))
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def running(home: Path) -> Mapping[str, str] | None:
+    """The environment of the local cloud that runs for this home, if there is one."""
+    folder = home / NAME
+    try:
+        environment: Mapping[str, str] = json.loads((folder / "environment.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return None if dead_workers(folder) else environment
+
+
+def connect(environment: Mapping[str, str]) -> AwsEngine:
+    """An engine over a local cloud. Its settings are the environment's, whatever those of this process are."""
+    known = {variable_of(field) for field in Settings.model_fields}
+    settings = Settings.from_env({name: value for name, value in environment.items() if name in known})
+    clients = AwsClients(
+        region=environment["AWS_REGION"], endpoint=environment["AWS_ENDPOINT_URL"], credentials=environment
+    )
+    return open_aws(settings, clients=clients)
+
+
+def pools_of(registry: Registry) -> dict[str, float]:
+    """The pools that stages name, each with the default time-out of its function."""
+    workflows = [workflow for each in registry.list() if (workflow := registry.get_workflow(each))]
+    named = {stage.pool for workflow in workflows for group in workflow.groups for stage in group}
+    return dict(DEFAULT_POOLS) | dict.fromkeys(sorted(named), DEFAULT_POOLS["default"])
