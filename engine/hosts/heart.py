@@ -89,7 +89,7 @@ class Heart:
             elif now >= self._look_at:
                 self._look_at = now + self._options.cancel_check
                 delivery.cancellation.cancelled |= self._kernel.is_unwanted(delivery)
-        except Exception:
+        except Exception:  # a heartbeat that fails is tried again; the lease outlasts several
             logger.exception("heartbeat of job %s failed", delivery.claim.job.id)
 
     def _time_out(self, delivery: Delivery) -> None:

@@ -51,7 +51,7 @@ def run_tick(kernel: Kernel, worker_id: str, options: HostOptions = DEFAULTS) ->
     for name, step in steps.items():
         try:
             counts[name] = step()
-        except Exception as error:
+        except Exception as error:  # one step must not keep the others from running
             logger.exception("maintenance step %s failed", name)
             errors.append(f"{name}: {type(error).__name__}: {error}")
     return TickResult(**counts, errors=tuple(errors))

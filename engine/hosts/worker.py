@@ -193,5 +193,5 @@ class WorkerHost:
     def _last_flush(self) -> None:
         try:
             self._flush(None)
-        except Exception:
+        except Exception:  # what stays in the outbox is published by the next host
             logger.exception("the last flush failed")

@@ -36,7 +36,7 @@ def _beat(command: JobHeartbeat, deps: Deps) -> LeaseState:
     )
     try:
         applied = deps.persistence.apply(write_set)
-    except Exception:
+    except Exception:  # whatever it was, what was taken must not be lost; it is raised again
         delivery.recorder.give_back(logs, progress)
         raise
     if applied.verdict is Verdict.APPLIED:

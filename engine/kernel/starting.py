@@ -26,7 +26,7 @@ def start_run(run: RunRecord, deps: Deps) -> ClaimedRun | None:
         return _start(run, deps)
     except StoreUnavailable:
         raise
-    except Exception as error:
+    except Exception as error:  # one bad run must not keep the others from starting
         logger.exception("run %s could not be claimed", run.id)
         _give_up(run, "CLAIM_FAILED", f"{type(error).__name__}: {error}", deps)
         return None

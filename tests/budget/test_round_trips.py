@@ -74,7 +74,8 @@ class Meter:
     """
 
     def __init__(self, persistence: SqlPersistence, proxy: CountingProxy, observer: pg8000.native.Connection) -> None:
-        self._proxy, self._observer, self.statements = proxy, observer, []
+        self._proxy, self._observer = proxy, observer
+        self.statements: list[str] = []
         event.listen(persistence._engine, "before_cursor_execute", self._note)
         self.restart()
 

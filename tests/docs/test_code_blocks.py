@@ -21,9 +21,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if page.exists()]
 PROJECT_FOLDERS = ("functions", "events")
 
-FENCE = re.compile(
-    r"^(?P<indent> *)```(?P<info>[^`\n]+)\n(?P<text>.*?)^(?P=indent)``` *$", re.MULTILINE | re.DOTALL
-)
+FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`\n]+)\n(?P<text>.*?)^(?P=indent)``` *$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^(?:\$ )?(engine .*)$", re.MULTILINE)
 CONTINUED = re.compile(r"\\\n(?:> )?\s*")
 

@@ -18,7 +18,7 @@ class Work(BaseModel):
     done: list[str] = []
 
 
-def _slow(stage_id: str, timeout: float | None = None) -> Stage[Any, Any, Any]:
+def _slow(stage_id: str) -> Stage[Any, Any, Any]:
     def body(ctx: StageContext[Work]) -> Work:
         with Path(ctx.input.marks).open("a") as marks:
             marks.write(f"{stage_id} {ctx.attempt} {ctx.delivery}\n")
@@ -27,7 +27,7 @@ def _slow(stage_id: str, timeout: float | None = None) -> Stage[Any, Any, Any]:
             time.sleep(STEP_SECONDS)
         return Work(marks=ctx.input.marks, done=[*ctx.input.done, stage_id])
 
-    return define_stage(id=stage_id, name=stage_id, execute=body, timeout=timeout)
+    return define_stage(id=stage_id, name=stage_id, execute=body)
 
 
 def _join(ctx: StageContext[dict[str, Work]]) -> Work:
