@@ -6,7 +6,8 @@ statement that is a transaction by itself costs exactly one.
 
 import ssl
 from collections.abc import Callable, Mapping
-from functools import cache
+from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,9 @@ def open_engine(
         connect_args=dict(arguments),
     )
     event.listen(engine, "handle_error", _mark_lost_connection)
+    if url.get_driver_name() == "pg8000":
+        hang_up = partial(_hang_up, (engine.dialect.loaded_dbapi.Error, OSError, ValueError))
+        engine.dialect.do_close = hang_up  # type: ignore[method-assign]  # all that differs for one driver
     if password is not None:
         event.listen(engine, "do_connect", lambda *args: args[-1].update(password=password()))
     return engine
@@ -115,6 +119,15 @@ def _tls(mode: str, roots: str | None) -> ssl.SSLContext | bool:
             return ssl.create_default_context(cafile=roots)
         case _:
             raise SettingsError(f"sslmode {mode!r} is not known; use disable, require or verify-full")
+
+
+def _hang_up(expected: tuple[type[Exception], ...], connection: Any) -> None:
+    """Closing a dead connection makes pg8000 raise, and later complain about the goodbye it could not send."""
+    stream = connection._sock  # noqa: SLF001 — pg8000 forgets it when closing fails
+    with suppress(*expected):
+        connection.close()
+    with suppress(*expected):
+        stream.close()
 
 
 def _mark_lost_connection(context: ExceptionContext) -> None:
