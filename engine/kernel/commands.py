@@ -56,7 +56,12 @@ class RunCreateResult(Result):
 
 
 class RunCreate(Command[RunCreateResult]):
-    """Create a run; with `start`, also make its first jobs in the same transaction."""
+    """Create a run; with `start`, also make its first jobs in the same transaction.
+
+    `trace_context`: the W3C traceparent the run belongs to; the active span's, when not given. Only a run that is
+    started
+    at once keeps it.
+    """
 
     type: Literal["run.create"] = "run.create"
     workflow_id: str
@@ -68,6 +73,7 @@ class RunCreate(Command[RunCreateResult]):
     parent_run_id: str | None = None
     start: bool = False
     metadata: dict[str, Any] | None = None
+    trace_context: str | None = Field(default=None, pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
     idempotency_key: str | None = Field(default=None, min_length=1, max_length=200)
 
 

@@ -46,7 +46,7 @@ def _finish(command: JobFinish, deps: Deps) -> Finished:
         job=claim.job,
         recorder=command.delivery.recorder,
         workflow=workflow,
-        now=Now.of(deps.clock, deps.ids),
+        now=Now.of(deps.clock, deps.ids, trace=claim.job.trace_context),
     )
     write_set = _continued(finish_stage(ending, command.outcome), command, workflow)
     _arm(command.outcome, ending, deps)

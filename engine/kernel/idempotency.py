@@ -16,8 +16,8 @@ IN_PROGRESS_FOR = timedelta(minutes=10)
 
 
 def request_hash(command: Command[Any]) -> str:
-    """SHA-256 of the command's canonical JSON without its key."""
-    document = command.model_dump(mode="json", exclude={"idempotency_key"})
+    """SHA-256 of the command's canonical JSON, without its key and the trace it came in."""
+    document = command.model_dump(mode="json", exclude={"idempotency_key", "trace_context"})
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 

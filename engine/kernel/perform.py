@@ -25,6 +25,7 @@ from engine.kernel.outcomes import Completed, Failed, Outcome, Suspended
 from engine.kernel.outputs import RunOutputs, claim_prefix, load_value, store_value
 from engine.kernel.steps.open_group import previous_output
 from engine.kernel.storage import RunStorage
+from engine.kernel.tracing import stage_span
 from engine.ports.blob_store import BlobInfo
 from engine.ports.executor import Activity
 
@@ -61,7 +62,8 @@ def perform(delivery: Delivery, deps: Deps) -> Outcome:
     body = _Body(delivery, workflow, stage, deps)
     _warn_of_new_code(body)
     try:
-        return _outcome(body, deps.executor.run(_activity(body)))
+        with stage_span(claim):
+            return _outcome(body, deps.executor.run(_activity(body)))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a stage body may raise anything; it is recorded
         return failure(error, body.stage, delivery, deps)
 

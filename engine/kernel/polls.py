@@ -199,7 +199,7 @@ def _end(poll: _Poll, outcome: Completed | Failed) -> Polled:
         job=poll.job,
         recorder=poll.recorder,
         workflow=deps.registry.get_workflow(poll.run.workflow_id),
-        now=Now.of(deps.clock, deps.ids),
+        now=Now.of(deps.clock, deps.ids, trace=poll.job.trace_context),
         poll_token=poll.token,
     )
     write_set = finish_stage(ending, outcome)

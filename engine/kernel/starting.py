@@ -11,6 +11,7 @@ from engine.kernel.deps import Deps
 from engine.kernel.ringing import ring
 from engine.kernel.steps.diagnose import Snapshot
 from engine.kernel.steps.open_group import Now, doorbells, open_group
+from engine.kernel.tracing import current_trace
 from engine.kernel.transitions import fail_run
 from engine.ports.write_set import Verdict, WriteSet
 
@@ -40,7 +41,7 @@ def _start(run: RunRecord, deps: Deps) -> ClaimedRun | None:
     if workflow.group_count == 0:
         _give_up(run, "EMPTY_STAGE_GRAPH", f"workflow {run.workflow_id!r} has no stages", deps)
         return None
-    now = Now.of(deps.clock, deps.ids)
+    now = Now.of(deps.clock, deps.ids, trace=current_trace())
     group = open_group(workflow, run, 1, now)
     event = WorkflowStarted(timestamp=now.at, workflow_run_id=run.id, workflow_id=run.workflow_id)
     applied = deps.persistence.apply(

@@ -65,7 +65,7 @@ def fail_run(snapshot: Snapshot, code: str, message: str, deps: Deps) -> bool:
 def restore_jobs(snapshot: Snapshot, deps: Deps) -> bool:
     """Gives PENDING stages that lost their job a new one."""
     workflow = deps.registry.get_workflow(snapshot.run.workflow_id)
-    now = Now.of(deps.clock, deps.ids)
+    now = Now.of(deps.clock, deps.ids, trace=snapshot.trace)
     jobs = _jobs(orphans(snapshot), snapshot, workflow, now)
     if not jobs:
         return False
@@ -88,7 +88,7 @@ def _jobs(
     if workflow is None:
         return ()
     known = [(workflow.get_stage(record.stage_id), record) for record in stages]
-    return tuple(job_draft(stage, record, snapshot.run.priority, now.ids) for stage, record in known if stage)
+    return tuple(job_draft(stage, record, snapshot.run.priority, now) for stage, record in known if stage)
 
 
 def _advance(snapshot: Snapshot, workflow: Workflow[Any, Any], deps: Deps) -> RunTransitionResult:

@@ -16,6 +16,7 @@ from engine.kernel.idempotency import check_same_request, done_key
 from engine.kernel.outputs import run_prefix, store_value
 from engine.kernel.ringing import SAFETY_WAKE, arm
 from engine.kernel.steps.open_group import Now, doorbells, open_group
+from engine.kernel.tracing import current_trace
 from engine.kernel.workflows import find_workflow
 from engine.ports.write_set import AnnotationDraft, Verdict, WriteSet
 
@@ -83,7 +84,7 @@ def _write_set(
     command: RunCreate, workflow: Workflow[Any, Any], run: RunRecord, result: RunCreateResult, deps: Deps
 ) -> WriteSet:
     names: dict[str, Any] = {"timestamp": run.created_at, "workflow_run_id": run.id, "workflow_id": run.workflow_id}
-    now = Now(at=run.created_at, ids=deps.ids)
+    now = Now(at=run.created_at, ids=deps.ids, trace=command.trace_context or current_trace())
     key = command.idempotency_key
     return WriteSet(
         run_id=run.id,

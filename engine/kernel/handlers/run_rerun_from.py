@@ -23,6 +23,7 @@ from engine.kernel.outputs import attempt_prefix, run_prefix, store_value
 from engine.kernel.ringing import SAFETY_WAKE, arm
 from engine.kernel.steps.diagnose import Snapshot
 from engine.kernel.steps.open_group import Now, doorbells, open_group
+from engine.kernel.tracing import current_trace
 from engine.kernel.transitions import read_snapshot
 from engine.kernel.workflows import find_workflow
 from engine.ports.write_set import Applied, OpenGroup, Verdict, WriteSet
@@ -59,7 +60,7 @@ def handle(command: RunRerunFrom, deps: Deps) -> RunRerunFromResult:
     workflow = find_workflow(snapshot.run.workflow_id, deps.registry)
     group_no = _target_group(command, snapshot, workflow)
     removed = [stage for stage in snapshot.stages if stage.execution_group >= group_no]
-    now = Now.of(deps.clock, deps.ids)
+    now = Now.of(deps.clock, deps.ids, trace=current_trace() or snapshot.trace)
     attempt = max((stage.attempt for stage in removed), default=-1) + 1
     group = open_group(workflow, snapshot.run, group_no, now, attempt=attempt)
     group = _with_override(command, group, workflow, snapshot.run, deps)

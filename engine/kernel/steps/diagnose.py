@@ -22,6 +22,11 @@ class Snapshot:
     def group(self) -> list[StageRecord]:
         return [stage for stage in self.stages if stage.execution_group == self.run.group_no]
 
+    @property
+    def trace(self) -> str | None:
+        """The trace context the run's jobs carry."""
+        return next((job.trace_context for job in self.jobs if job.trace_context), None)
+
     def job_of(self, stage: StageRecord) -> JobRecord | None:
         """The stage's job that has not ended, if any."""
         open_jobs = (job for job in self.jobs if job.stage_record_id == stage.id and job.status not in TERMINAL)

@@ -20,21 +20,22 @@ from engine.ports.write_set import JobDraft, Lease, OpenGroup
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Now:
-    """The one time a step happens at, and where its ids come from."""
+    """The one time a step happens at, where its ids come from, and the trace that its jobs carry on."""
 
     at: datetime
     ids: Ids
+    trace: str | None = None
 
     @classmethod
-    def of(cls, clock: Clock, ids: Ids) -> Self:
-        return cls(at=clock.now(), ids=ids)
+    def of(cls, clock: Clock, ids: Ids, *, trace: str | None = None) -> Self:
+        return cls(at=clock.now(), ids=ids, trace=trace)
 
 
 def open_group(workflow: Workflow[Any, Any], run: RunRecord, group_no: int, now: Now, *, attempt: int = 0) -> OpenGroup:
     """All stages of the group as PENDING records with one job each."""
     stages = tuple(_record(workflow, run, stage, now, attempt) for stage in workflow.group(group_no))
     jobs = tuple(
-        job_draft(stage, record, run.priority, now.ids)
+        job_draft(stage, record, run.priority, now)
         for stage, record in zip(workflow.group(group_no), stages, strict=True)
     )
     return OpenGroup(group_no=group_no, stages=stages, jobs=jobs)
@@ -58,14 +59,15 @@ def _record(
     )
 
 
-def job_draft(stage: Stage[Any, Any, Any], record: StageRecord, priority: int, ids: Ids) -> JobDraft:
+def job_draft(stage: Stage[Any, Any, Any], record: StageRecord, priority: int, now: Now) -> JobDraft:
     return JobDraft(
-        id=ids.new(),
+        id=now.ids.new(),
         stage_record_id=record.id,
         stage_id=stage.id,
         pool=stage.pool,
         priority=priority,
         max_attempts=stage.retry.max_attempts,
+        trace_context=now.trace,
     )
 
 
@@ -101,6 +103,7 @@ def claimed_group(group: OpenGroup, run: RunRecord, output: StoredValue, finishe
         priority=draft.priority,
         attempt=1,
         max_attempts=draft.max_attempts,
+        trace_context=draft.trace_context,
         worker_id=lease.worker_id,
         lease_token=lease.token,
     )
