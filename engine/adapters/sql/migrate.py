@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from threading import Lock
 
 from alembic import command
 from alembic.config import Config
@@ -12,6 +13,9 @@ from engine.adapters.sql.retries import Retries
 from engine.adapters.sql.revision import store_revision
 
 _FOLDER = Path(__file__).parent / "migrations"
+
+# Alembic keeps what it works on in one place for the whole process.
+_ONE_AT_A_TIME = Lock()
 
 
 def migrate(url: str, *, patience: float = 60.0, password: PasswordProvider | None = None) -> str:
@@ -29,12 +33,13 @@ def migration_sql(url: str) -> str:
     output = io.StringIO()
     config = _config(parse_url(url).get_backend_name())
     config.output_buffer = output
-    command.upgrade(config, "head", sql=True)
+    with _ONE_AT_A_TIME:
+        command.upgrade(config, "head", sql=True)
     return output.getvalue()
 
 
 def _upgrade(engine: Engine) -> str:
-    with engine.connect() as connection:
+    with _ONE_AT_A_TIME, engine.connect() as connection:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:
