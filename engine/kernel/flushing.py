@@ -1,10 +1,10 @@
 """Publishes one run's events from the outbox, in order."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 
 from engine.domain.errors import StoreUnavailable
 from engine.domain.events import Event, parse_event
@@ -31,40 +31,59 @@ class Refusal:
     retry_in: float
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class FlushCounts:
     published: int = 0
     failed: int = 0
     dead_lettered: int = 0
-    taken: int = 0
-    ids: list[str] = field(default_factory=list)
+
+    def __add__(self, other: Self) -> Self:
+        return replace(
+            self,
+            published=self.published + other.published,
+            failed=self.failed + other.failed,
+            dead_lettered=self.dead_lettered + other.dead_lettered,
+        )
+
+    @property
+    def events(self) -> int:
+        return self.published + self.failed + self.dead_lettered
 
 
 def flush_run(run_id: str, deps: Deps, *, limit: int) -> FlushCounts:
-    """Claims the run's open events, emits them with no transaction open, and marks what came of it.
-
-    A refused event holds back the later ones; a dead one lets them pass.
+    """Publishes the run's open events that are due. A refused event holds back the later ones; a dead one lets them
+    pass.
     """
+    total = FlushCounts()
+    while total.events < limit:
+        counts = _flush_until_refused(run_id, deps, limit=limit - total.events)
+        total += counts
+        if not counts.dead_lettered:
+            break
+    return total
+
+
+def _flush_until_refused(run_id: str, deps: Deps, *, limit: int) -> FlushCounts:
+    """Claims events, emits them with no transaction open, and marks what came of it."""
     token = deps.ids.token()
     records = deps.persistence.transact(
         lambda tx: tx.outbox.claim(run_id, token=token, seconds=CLAIM_SECONDS, limit=limit)
     )
-    counts = FlushCounts(taken=len(records))
-    refusals = []
+    emitted: list[str] = []
+    refusal = None
     give_up_at = time.monotonic() + EMIT_SECONDS
     for record in records:
         if time.monotonic() > give_up_at:
             break
         refusal = _emit(record, deps)
-        if refusal is None:
-            counts.ids.append(record.id)
-            continue
-        refusals.append(refusal)
-        if not refusal.dead:
+        if refusal is not None:
             break
-    if records:
-        _mark(run_id, token, counts, refusals, deps)
-    return counts
+        emitted.append(record.id)
+    if not records:
+        return FlushCounts()
+    published = _mark(run_id, token, emitted, refusal, deps, all_emitted=len(emitted) == len(records))
+    is_dead = refusal is not None and refusal.dead
+    return FlushCounts(published, failed=int(refusal is not None and not is_dead), dead_lettered=int(is_dead))
 
 
 def _emit(record: OutboxRecord, deps: Deps) -> Refusal | None:
@@ -106,23 +125,22 @@ def _refusal(record: OutboxRecord, error: Exception, delivered: frozenset[str], 
     return Refusal(record, patch, delivered, dead, retry_in)
 
 
-def _mark(run_id: str, token: str, counts: FlushCounts, refusals: list[Refusal], deps: Deps) -> None:
+def _mark(
+    run_id: str, token: str, emitted: Sequence[str], refusal: Refusal | None, deps: Deps, *, all_emitted: bool
+) -> int:
     at = deps.clock.now()
-    for refusal in refusals:
-        if not refusal.dead:
-            again = OutboxFlush(workflow_run_id=run_id).model_dump(mode="json")
-            deps.scheduler.wake(again, at + timedelta(seconds=refusal.retry_in))
+    if refusal is not None and not refusal.dead:
+        again = OutboxFlush(workflow_run_id=run_id).model_dump(mode="json")
+        deps.scheduler.wake(again, at + timedelta(seconds=refusal.retry_in))
 
     def mark(tx: Tx) -> int:
-        marked = tx.outbox.published(counts.ids, token=token, at=at) if counts.ids else 0
-        for refusal in refusals:
+        marked = tx.outbox.published(emitted, token=token, at=at) if emitted else 0
+        if refusal is not None:
             if refusal.delivered:
                 tx.outbox.mark_delivered(refusal.record.id, refusal.delivered)
             tx.outbox.put_back(run_id, token=token, patch=refusal.patch, event_id=refusal.record.id)
-        if not refusals and len(counts.ids) < counts.taken:
+        elif not all_emitted:
             tx.outbox.put_back(run_id, token=token)
         return marked
 
-    counts.published = deps.persistence.transact(mark)
-    counts.failed = sum(not refusal.dead for refusal in refusals)
-    counts.dead_lettered = sum(refusal.dead for refusal in refusals)
+    return deps.persistence.transact(mark)
