@@ -2,18 +2,17 @@
 
 from typing import Any
 
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from engine.adapters.aws.job_message import UndecodableMessage, decode_doorbell
 from engine.adapters.aws.queue_messages import retry_delay
-from engine.bootstrap.aws import LEASE_MARGIN
+from engine.bootstrap.aws import message_hidden
 from engine.domain.errors import StoreError
 from engine.hosts.serverless import JobMessage, JobResult, OutOfTime, ServerlessHost
 from engine.ports.job_transport import Doorbell
-from functions.runtime import engine, invocation_host, logger, metrics
+from functions.runtime import count, engine, invocation_host, logger, metrics
 
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
@@ -23,6 +22,7 @@ processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failu
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers which messages failed. A failed stage is a recorded fact, not a failed message."""
     host = invocation_host(context)
+    count("Messages", len(event["Records"]))
     answer = process_partial_response(
         event=event, record_handler=lambda record: _job(record, host, context), processor=processor, context=context
     )
@@ -45,10 +45,11 @@ def _job(record: SQSRecord, host: ServerlessHost, context: LambdaContext) -> Non
     except UndecodableMessage as error:
         logger.error("undecodable message goes to the dead-letter queue", message_id=record.message_id, why=str(error))
         engine().dead_letters.bury(record.body, str(error))
+        count("MessagesUnread")
         return
     logger.append_keys(workflow_run_id=doorbell.workflow_run_id, stage_id=doorbell.stage_id, job_id=doorbell.job_id)
     messages = engine().work_queue(doorbell.pool)
-    messages.hide(record.receipt_handle, context.get_remaining_time_in_millis() / 1000 + 2 * LEASE_MARGIN)
+    messages.hide(record.receipt_handle, message_hidden(context.get_remaining_time_in_millis() / 1000))
     try:
         result = host.handle_job(_message(doorbell))
     except OutOfTime:
@@ -72,4 +73,4 @@ def _message(doorbell: Doorbell) -> JobMessage:
 
 def _report(result: JobResult) -> None:
     logger.info("job handled", outcome=result.outcome, error=result.error)
-    metrics.add_metric(name=f"Jobs{result.outcome.capitalize()}", unit=MetricUnit.Count, value=1)
+    count(f"Jobs{result.outcome.capitalize()}")

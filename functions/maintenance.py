@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -13,7 +12,7 @@ from engine.adapters.aws.queue_messages import retry_delay
 from engine.domain.errors import EngineError, InvalidInput, NotFound, RefusedError, StoreError
 from engine.hosts.serverless import ServerlessHost
 from engine.kernel.queries import answer_query
-from functions.runtime import engine, invocation_host, logger, metrics
+from functions.runtime import count, engine, invocation_host, logger, metrics
 
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
@@ -24,7 +23,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """The answer to whatever came: failed messages, counts of a tick, or the result of a command or read."""
     host = invocation_host(context)
     match event:
-        case {"Records": list()}:
+        case {"Records": [*records]}:
+            count("Wakes", len(records))
             answer = process_partial_response(
                 event=event, record_handler=lambda record: _wake(record, host), processor=processor, context=context
             )
@@ -60,19 +60,21 @@ def _wake(record: SQSRecord, host: ServerlessHost) -> None:
 def _bury(record: SQSRecord, error: InvalidInput) -> None:
     logger.error("undecodable message goes to the dead-letter queue", message_id=record.message_id, why=str(error))
     engine().dead_letters.bury(record.body, str(error))
+    count("MessagesUnread")
 
 
 def _tick(host: ServerlessHost) -> dict[str, Any]:
     result = host.run_maintenance_tick()
     host.ring_overdue()
     for name, value in (("LeasesReaped", result.stale_released), ("StuckRuns", result.stuck_reaped)):
-        metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+        count(name, value)
     return {name: getattr(result, name) for name in result.__dataclass_fields__}
 
 
 def _direct(event: Mapping[str, Any]) -> dict[str, Any]:
     """{"result": …}, or {"error": {code, message}} for what the caller got wrong. Infrastructure errors are raised."""
     kernel = engine().kernel
+    count("DirectCalls")
     try:
         if "read" in event:
             return {"result": answer_query(event, kernel.reads)}

@@ -124,6 +124,11 @@ def open_aws(settings: Settings, *, clients: Clients | None = None, clock: Clock
     return AwsEngine(settings, kernel, clients)
 
 
+def message_hidden(time_left: float) -> float:
+    """Seconds a job's message stays invisible: until its lease, which outlasts the invocation, has surely ended."""
+    return time_left + 2 * LEASE_MARGIN
+
+
 def password_provider(settings: Settings, clients: Clients, clock: Clock) -> PasswordProvider | None:
     """How connections get their password; None when the URL holds all they need."""
     match settings.database_login:

@@ -142,10 +142,9 @@ class ServerlessHost:
 
     def _tend(self, run_id: str) -> None:
         """The message is about to be deleted and may have been that of a worker who still has a lease, or had one."""
-        deps = self._kernel.deps
-        due = self._kernel.dispatch(RunTend(workflow_run_id=run_id)).next_due
-        if due is not None and due > deps.clock.now():
-            arm(run_id, due, deps)
+        leased_until = self._kernel.dispatch(RunTend(workflow_run_id=run_id)).leased_until
+        if leased_until is not None:
+            arm(run_id, leased_until, self._kernel.deps)
 
     def _run(
         self, *, pools: tuple[str, ...] = (), job_id: str | None = None, run_id: str | None = None

@@ -236,10 +236,14 @@ class PluginReplayDLQ(Command[PluginReplayDLQResult]):
 
 
 class RunTendResult(Result):
-    """`next_due`: when the run next needs somebody; None when nothing in it waits for a time."""
+    """`next_due`: when the run next needs somebody; None when nothing in it waits for a time.
+
+    `leased_until`: when the last lease in the run ends; None when nobody holds one.
+    """
 
     status: Status | None
     next_due: datetime | None
+    leased_until: datetime | None = None
 
 
 class RunTend(Command[RunTendResult]):

@@ -6,7 +6,7 @@ from engine.kernel.leases import doorbell, take_back
 from engine.kernel.polls import poll_stage
 from engine.kernel.ringing import ring
 from engine.kernel.starting import start_run
-from engine.kernel.steps.diagnose import Need, Snapshot, diagnose, next_due
+from engine.kernel.steps.diagnose import Need, Snapshot, diagnose, leased_until, next_due
 from engine.kernel.transitions import read_snapshot, restore_jobs, transition_run
 
 MAX_EVENTS = 100
@@ -21,7 +21,8 @@ def handle(command: RunTend, deps: Deps) -> RunTendResult:
     after = read_snapshot(command.workflow_run_id, deps.persistence)
     if after is None:
         return RunTendResult(status=None, next_due=None)
-    return RunTendResult(status=after.run.status, next_due=next_due(after, deps.clock.now()))
+    due = next_due(after, deps.clock.now())
+    return RunTendResult(status=after.run.status, next_due=due, leased_until=leased_until(after))
 
 
 def _take_over(snapshot: Snapshot, deps: Deps) -> None:

@@ -79,3 +79,9 @@ def next_due(snapshot: Snapshot, now: datetime) -> datetime | None:
     if snapshot.run.status is Status.PENDING:
         times.append(now)
     return min(times, default=None)
+
+
+def leased_until(snapshot: Snapshot) -> datetime | None:
+    """When everybody who holds a lease in the run has finished or lost it."""
+    leases = (job.lease_until for job in snapshot.jobs if job.status is Status.RUNNING and job.lease_until)
+    return max(leases, default=None)
