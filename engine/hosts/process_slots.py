@@ -58,6 +58,7 @@ class ProcessSlot:
 
     def _live(self) -> None:
         """The life of one child. Raises when it dies uninvited."""
+        self._kernel.dispatch(LeaseRelease(worker_ids=(self.worker_id,)))  # an earlier child's, if it left any
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         duty = ChildDuty(

@@ -10,7 +10,7 @@ from engine.hosts.backoff import Backoff
 from engine.hosts.heart import Heart
 from engine.hosts.job_runner import JobReport, JobRunner
 from engine.hosts.options import HostOptions
-from engine.kernel.deliveries import Delivery
+from engine.kernel.deliveries import Delivery, LeaseRelease
 from engine.kernel.kernel import Kernel
 from engine.ports.persistence import NoClaim
 
@@ -50,6 +50,7 @@ class ThreadSlot:
         self.worker_id = worker_id
         self._kernel, self._doorbells, self._duty = kernel, doorbells, duty
         self._current: Delivery | None = None
+        self._left_over = False  # a turn failed, and may have left its job claimed
         self._thread = threading.Thread(target=self._run, name=worker_id, daemon=True)
 
     def start(self) -> None:
@@ -79,9 +80,13 @@ class ThreadSlot:
             )
             while not duty.stopping.is_set():
                 try:
+                    if self._left_over:
+                        self._kernel.dispatch(LeaseRelease(worker_ids=(self.worker_id,)))
+                        self._left_over = False
                     self._turn(runner)
                     backoff.worked()
                 except Exception as error:  # noqa: BLE001 - a database that is away must not end the worker
+                    self._left_over = True
                     backoff.failed(error)
 
     def _begin(self, delivery: Delivery) -> None:

@@ -117,3 +117,30 @@ def test_a_stopped_worker_finishes_the_body_at_hand_and_hands_on_the_rest(tmp_pa
         with workers(home):
             wait_until(lambda: reads.run(run_id).run.status in TERMINAL, "the run's end")
         assert [job.attempt for job in reads.run(run_id).jobs] == [1, 1, 1, 1, 1]
+
+
+@pytest.mark.timeout(180)
+def test_a_database_that_is_killed_and_comes_back_loses_no_run_of_a_worker(tmp_path: Path) -> None:
+    """bugs.md 32. The server dies with jobs claimed, in commits, and between them."""
+    with PostgresServer() as server:
+        home = EngineHome(tmp_path, database_url=server.create_database())
+        home.call("migrate")
+        run_ids = create(home, "slow", 6)
+        with workers(home, "--slots", "3"):
+            wait_until(lambda: _lines(tmp_path / "marks") >= 5, "some work")
+            server.kill()
+            server.start()
+            with home.reads() as reads:
+                wait_until(
+                    lambda: all(reads.run(run_id).run.status in TERMINAL for run_id in run_ids), "the end", patience=120
+                )
+                for run_id in run_ids:
+                    assert reads.run(run_id).run.status is Status.COMPLETED
+                    events = Counter((e.event_type, e.payload.get("stage_id")) for e in reads.events(run_id))
+                    completed = {key: count for key, count in events.items() if key[0].endswith(":completed")}
+                    assert set(completed.values()) == {1}
+                    assert len(completed) == 6
+
+
+def _lines(path: Path) -> int:
+    return len(path.read_text().splitlines()) if path.exists() else 0
