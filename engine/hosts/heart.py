@@ -72,7 +72,8 @@ class Heart:
     def _run(self) -> None:
         while not self._stopped:
             with self._changed:
-                self._changed.wait(self._options.flush)
+                if not self._stopped:  # asked under the lock: a notification before the wait would be missed
+                    self._changed.wait(self._options.flush)
             with self._beating:
                 if self._delivery is not None and not self._stopped:
                     self._beat(self._delivery)
