@@ -18,7 +18,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -106,12 +106,12 @@ BUNDLES = (CONTROL, AI)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """A finished bundle. Sizes in bytes; `untracked` are sources left out because git does not know them."""
+    """A finished bundle. Sizes in bytes; `left_out` are sources that git does not track."""
 
     path: Path
     unpacked: int
     packages: Mapping[str, int]
-    untracked: tuple[str, ...] = field(default=())
+    left_out: tuple[str, ...]
 
     @property
     def packed(self) -> int:
@@ -122,27 +122,41 @@ class Built:
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
 
-def build(bundle: Bundle, architecture: Architecture, *, root: Path = ROOT, build_folder: Path | None = None) -> Built:
+def build(
+    bundle: Bundle,
+    architecture: Architecture,
+    *,
+    root: Path = ROOT,
+    build_folder: Path | None = None,
+    untracked: bool = False,
+) -> Built:
     """Makes build/bundles/NAME-ARCHITECTURE.zip of the sources that git tracks, as they are now.
 
-    Raises `BundleRefused`. Packages are installed once per lock, into build/packages.
+    With `untracked`, for tests of work in progress, also of those it could track. Raises `BundleRefused`. Packages are
+    installed once per lock, into build/packages.
     """
     if sys.implementation.cache_tag != PYTHON_TAG:
         raise BundleRefused(f"modules are compiled by {sys.implementation.cache_tag}; Lambda runs {PYTHON_TAG}")
     folder = build_folder or root / "build"
     packages = _packages(bundle, architecture, root, folder / "packages")
+    new = _git_files(root, "--others", "--exclude-standard")
     with tempfile.TemporaryDirectory(prefix="bundle-") as scratch:
         sources = Path(scratch)
-        _copy_sources(root, sources)
+        _copy(_git_files(root, "--cached") + (new if untracked else []), root, sources)
         _compile(sources)
         entries = _joined(_without_silent_services(_files(packages), sources), _files(sources))
         refuse(entries, architecture)
         target = folder / "bundles" / f"{bundle.name}-{architecture}.zip"
         _pack(entries, target)
-        sizes = Counter[str]()
-        for name, path in entries.items():
-            sizes[name.partition("/")[0]] += path.stat().st_size
-    return Built(path=target, unpacked=sizes.total(), packages=sizes, untracked=_untracked(root))
+        sizes = _sizes(entries)
+    return Built(path=target, unpacked=sizes.total(), packages=sizes, left_out=() if untracked else tuple(new))
+
+
+def _sizes(entries: Mapping[str, Path]) -> Counter[str]:
+    sizes = Counter[str]()
+    for name, path in entries.items():
+        sizes[name.partition("/")[0]] += path.stat().st_size
+    return sizes
 
 
 def refuse(entries: Mapping[str, Path], architecture: Architecture) -> None:
@@ -205,7 +219,7 @@ def _packages(bundle: Bundle, architecture: Architecture, root: Path, cache: Pat
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="unfinished-", dir=cache) as scratch:
         unfinished = Path(scratch) / "packages"
-        _install(lock, architecture, unfinished, root)
+        _install(lock, architecture, unfinished)
         refuse_foreign_wheels(unfinished, architecture)
         _prune(unfinished, (*UNUSED, *bundle.unused))
         _prune_unimportable(unfinished, bundle.absent)
@@ -216,8 +230,8 @@ def _packages(bundle: Bundle, architecture: Architecture, root: Path, cache: Pat
     return folder
 
 
-def _install(lock: Path, architecture: Architecture, target: Path, root: Path) -> None:
-    local = root / ".tools" / "bin" / "uv"
+def _install(lock: Path, architecture: Architecture, target: Path) -> None:
+    local = ROOT / ".tools" / "bin" / "uv"
     uv = local if local.exists() else shutil.which("uv")
     if uv is None:
         raise BundleRefused("uv is not installed; run `make .venv`, which installs it")
@@ -257,16 +271,12 @@ def _imported_first_thing(module: Path) -> Iterator[str]:
                 pass
 
 
-def _copy_sources(root: Path, target: Path) -> None:
-    for name in _git_files(root, "--cached"):
+def _copy(names: Iterable[str], root: Path, target: Path) -> None:
+    for name in names:
         # Removed, but not from git as yet.
         if (root / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / name, target / name)
-
-
-def _untracked(root: Path) -> tuple[str, ...]:
-    return tuple(_git_files(root, "--others", "--exclude-standard"))
 
 
 def _git_files(root: Path, *which: str) -> list[str]:
@@ -341,7 +351,7 @@ def report(built: Built) -> str:
         f" ({built.unpacked / UNPACKED_LIMIT:.0%} of what Lambda takes)\n"
         f"  largest: {', '.join(f'{name} {size / 1e6:.1f}' for name, size in largest)}\n"
         f"  sha256: {built.digest}\n"
-    ) + "".join(f"  left out, because git does not track it: {name}\n" for name in built.untracked)
+    ) + "".join(f"  left out, because git does not track it: {name}\n" for name in built.left_out)
 
 
 def main(arguments: list[str] | None = None) -> None:
