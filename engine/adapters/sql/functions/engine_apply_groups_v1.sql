@@ -156,7 +156,7 @@ declare
   ok boolean := engine_cancel_v1(r.id, array['PENDING', 'RUNNING', 'SUSPENDED'], at);
 begin
   if ws->'illegal'->target ? r.status then
-    ok := engine_refuse_move_v1('run', r.status);
+    ok := engine_refuse_move_v1('run', r.status, target);
   end if;
   r.status := target;
   r.completed_at := at;

@@ -10,9 +10,10 @@ begin
 end
 $engine$;
 
-create function engine_refuse_move_v1(kind text, status text) returns boolean language plpgsql as $engine$
+create function engine_refuse_move_v1(kind text, before text, after text) returns boolean language plpgsql as $engine$
 begin
-  raise exception using errcode = 'WE001', message = 'a ' || kind || ' cannot go from ' || status || ' there';
+  raise exception using
+    errcode = 'WE001', message = 'a ' || kind || ' cannot go from ' || before || ' to ' || after;
 end
 $engine$;
 
@@ -113,7 +114,7 @@ begin
     return false;
   end if;
   if not gave_up and ws->'illegal'->'stage' ? s.status then
-    return engine_refuse_move_v1('stage', s.status);
+    return engine_refuse_move_v1('stage', s.status, ws->'stage'->'patch'->>'status');
   end if;
   s := jsonb_populate_record(s, coalesce(ws->'stage'->'patch', '{}'));
   if gave_up then

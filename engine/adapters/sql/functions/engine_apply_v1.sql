@@ -136,7 +136,7 @@ begin
     return engine_answer_v1('LOST', r);
   end if;
   if illegal->'job' ? j.status then
-    ok := engine_refuse_move_v1('job', j.status);
+    ok := engine_refuse_move_v1('job', j.status, job_change->>'to');
   end if;
   if stage_change is not null and (
     s.id is null or s.workflow_run_id <> r.id or not stage_change->'status_in' ? s.status
@@ -147,7 +147,7 @@ begin
 
   if ws ? 'run' then
     if illegal->'run' ? r.status then
-      ok := engine_refuse_move_v1('run', r.status);
+      ok := engine_refuse_move_v1('run', r.status, ws->'run'->>'status');
     end if;
     -- The first failure of a run is the one it ends with.
     r := jsonb_populate_record(r, case

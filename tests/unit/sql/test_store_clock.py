@@ -1,0 +1,101 @@
+"""Leases and due times go by the database's clock, whatever zone the server, the session or the caller is in."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+
+from engine.adapters.sql.persistence import SqlPersistence
+from engine.ports.persistence import Claim, NoClaim, Persistence
+from engine.ports.transaction import LeaseState
+from engine.ports.write_set import Verdict
+from engine.testing.contracts.reading import job_of
+from engine.testing.contracts.rows import begun, claim, claim_any, fails, hands_back
+from tests.support.postgres import SERVER_TIME_ZONE, PostgresServer
+from tests.unit.sql.stores import emptied
+
+SLACK = timedelta(seconds=5)
+
+
+def is_now(time: datetime | None, offset: float = 0.0) -> bool:
+    assert time is not None
+    assert time.utcoffset() == timedelta(0)
+    return abs(time - timedelta(seconds=offset) - datetime.now(UTC)) < SLACK
+
+
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("pg8000", marks=pytest.mark.postgres),
+        pytest.param("psycopg", marks=pytest.mark.postgres),
+    ]
+)
+def persistence(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Persistence]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/engine.db"
+    else:
+        url = emptied(request.getfixturevalue("postgres_server"), request.param)
+    persistence = SqlPersistence(url)
+    yield persistence
+    persistence.close()
+
+
+@pytest.mark.postgres
+def test_the_test_server_is_not_in_utc(postgres_server: PostgresServer) -> None:
+    engine = create_engine(emptied(postgres_server))
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("show timezone").scalar() == SERVER_TIME_ZONE
+    engine.dispose()
+
+
+def test_the_time_is_the_present(persistence: Persistence) -> None:
+    assert is_now(persistence.read(lambda tx: tx.now()))
+
+
+def test_a_fresh_lease_is_not_stale(persistence: Persistence) -> None:
+    persistence.apply(begun("a"))
+    assert isinstance(persistence.claim(claim(seconds=60)), Claim)
+    assert is_now(job_of(persistence).lease_until, 60)
+    assert persistence.read(lambda tx: tx.jobs.expired(9)) == []
+    later = persistence.claim(claim(token="other"))
+    assert isinstance(later, NoClaim)
+    assert is_now(later.later_at, 60)
+    assert persistence.apply(hands_back(expired=True)).verdict is Verdict.LOST
+
+
+def test_a_lease_is_renewed_from_now(persistence: Persistence) -> None:
+    persistence.apply(begun("a"))
+    persistence.claim(claim(seconds=1))
+    assert persistence.transact(lambda tx: tx.jobs.renew("r.a.job", "t", 100)) is LeaseState.HELD
+    assert is_now(job_of(persistence).lease_until, 100)
+
+
+def test_a_lease_that_ran_out_is_stale(persistence: Persistence) -> None:
+    persistence.apply(begun("a"))
+    persistence.claim(claim(seconds=-0.001))
+    assert [job.id for job in persistence.read(lambda tx: tx.jobs.expired(9))] == ["r.a.job"]
+    assert persistence.read(lambda tx: tx.jobs.expired(9, older_than=60)) == []
+    assert persistence.apply(hands_back(expired=True)).verdict is Verdict.APPLIED
+
+
+def test_a_retry_waits_for_its_time(persistence: Persistence) -> None:
+    persistence.apply(begun("a"))
+    persistence.claim(claim())
+    persistence.apply(fails(retry_in=50))
+    assert is_now(job_of(persistence).due_at, 50)
+    assert isinstance(persistence.claim(claim_any()), NoClaim)
+    assert persistence.read(lambda tx: tx.jobs.due(["default"], 9)) == []
+
+
+def test_a_job_is_due_at_once(persistence: Persistence) -> None:
+    persistence.apply(begun("a"))
+    assert [job.id for job in persistence.read(lambda tx: tx.jobs.due(["default"], 9))] == ["r.a.job"]
+
+
+def test_events_are_claimed_from_now(persistence: Persistence) -> None:
+    persistence.apply(begun("a"))
+    (event,) = persistence.transact(lambda tx: tx.outbox.claim("r", token="t", seconds=30, limit=9))
+    assert is_now(event.claimed_until, 30)
+    assert persistence.read(lambda tx: tx.outbox.ready(9)) == []
