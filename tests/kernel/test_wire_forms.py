@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "parent_run_id": None,
             "start": False,
             "metadata": None,
+            "trace_context": None,
             "idempotency_key": None,
         },
     ),

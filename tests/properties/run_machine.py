@@ -35,7 +35,7 @@ from tests.kernel.workflows import Body, batch_stage, pipeline, stage
 from tests.properties.soundness import check_events, check_rows
 from tests.properties.watching import Watching
 
-MAX_RUNS = 3
+MAX_RUNS = 2
 TURNS_TO_END = 400
 
 any_one = st.integers(0, 23)
@@ -128,11 +128,24 @@ class RunMachine(RuleBasedStateMachine):
             if isinstance(started, Delivery) and isinstance(self.bench.finish(started).outcome, Completed):
                 self._accept(started)
 
+    @rule(behaviours=st.lists(behaviours, min_size=2, max_size=3), last_first=st.booleans())
+    def work_side_by_side(self, behaviours: list[str], last_first: bool) -> None:
+        """Workers that begin together and end one after the other."""
+        begun = []
+        for behaviour in behaviours:
+            started = self.bench.try_start()
+            if isinstance(started, Delivery):
+                self.behaviour = behaviour
+                begun.append((started, self.bench.perform(started)))
+        for delivery, outcome in begun[::-1] if last_first else begun:
+            if isinstance(self.bench.finish(delivery, outcome).outcome, Completed):
+                self._accept(delivery)
+
     @rule(behaviour=behaviours)
     def work_on_all(self, behaviour: str) -> None:
-        """A host that goes on from stage to stage."""
+        """A worker that goes on from stage to stage."""
         self.behaviour = behaviour
-        self.bench.host.process_available_jobs(max_jobs=20)
+        self._work_off()
 
     @precondition(lambda self: self.runs)
     @rule(which=any_one, job=any_one)
@@ -153,8 +166,7 @@ class RunMachine(RuleBasedStateMachine):
     def finish(self, which: int, go_on: bool, forget: bool) -> None:
         performed = [held for held in self.held if held.outcome]
         held = performed[which % len(performed)]
-        lease = Lease(worker_id="w1", token=self.bench.kernel.deps.ids.token(), seconds=LEASE) if go_on else None
-        finished = self.bench.finish(held.delivery, held.outcome, lease=lease)
+        finished = self.bench.finish(held.delivery, held.outcome, lease=self._lease() if go_on else None)
         if isinstance(finished.outcome, Completed):
             self._accept(held.delivery)
         self._hold(finished.next)
@@ -250,7 +262,7 @@ class RunMachine(RuleBasedStateMachine):
             if not self._open_runs() and self.bench.reads.backlog()[0] == 0:
                 break
             self.bench.dispatch(RunClaimPending(worker_id="w"))
-            self.bench.host.process_available_jobs(max_jobs=50)
+            self._work_off()
             self.bench.dispatch(StagePollSuspended())
             self.bench.dispatch(LeaseReapStale())
             self.bench.publish()
@@ -260,6 +272,18 @@ class RunMachine(RuleBasedStateMachine):
         for run_id in self.runs:
             published = [event.sequence for event in self.sink.events if event.workflow_run_id == run_id]
             assert published == list(range(1, len(self.bench.told(run_id)) + 1)), "published once, in order"
+
+    def _work_off(self) -> None:
+        """Runs whatever can be claimed, as a host does."""
+        following: object = self.bench.try_start()
+        while isinstance(following, Delivery):
+            finished = self.bench.finish(following, lease=self._lease())
+            if isinstance(finished.outcome, Completed):
+                self._accept(following)
+            following = finished.next or self.bench.try_start()
+
+    def _lease(self) -> Lease:
+        return Lease(worker_id="w1", token=self.bench.kernel.deps.ids.token(), seconds=LEASE)
 
     def _open_runs(self) -> list[str]:
         return [run_id for run_id in self.runs if self.bench.run_of(run_id).status not in TERMINAL]

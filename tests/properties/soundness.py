@@ -3,9 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from engine.domain.events import Event, StageCompleted, WorkflowStarted
 from engine.domain.lifecycle import OPEN, TERMINAL, Status
-from engine.domain.records import JobRecord, StageRecord
+from engine.domain.records import JobRecord, OutboxRecord, StageRecord
 from engine.kernel.reads import RunView
 from tests.kernel.bench import Bench
 
@@ -55,28 +54,32 @@ def _check_stage(stage: StageRecord, jobs: Sequence[JobRecord]) -> None:
 
 
 def check_events(bench: Bench, view: RunView) -> None:
-    events = bench.events_of(view.run.id)
+    events = bench.reads.events(view.run.id)
     assert [event.sequence for event in events] == list(range(1, view.run.event_seq + 1)), "gapless"
-    completed = Counter((event.stage_id, event.attempt) for event in events if isinstance(event, StageCompleted))
+    completed = Counter(
+        (event.payload["stage_id"], event.payload["attempt"])
+        for event in events
+        if event.event_type == "stage:completed"
+    )
     assert all(times == 1 for times in completed.values()), "one completion for each attempt of a stage"
     lives = _lives(events)
     for life in lives[:-1]:
         assert _ends(life) == 1, "a run is begun again only after its end"
     assert _ends(lives[-1]) == (view.run.status in TERMINAL)
     if view.run.status in TERMINAL:
-        last = [event.type for event in lives[-1] if event.type != "annotation:created"][-1]
+        last = [event.event_type for event in lives[-1] if event.event_type != "annotation:created"][-1]
         assert last == END_OF[view.run.status], "nothing follows the end of a run"
 
 
-def _lives(events: Sequence[Event]) -> list[list[Event]]:
+def _lives(events: Sequence[OutboxRecord]) -> list[list[OutboxRecord]]:
     """The events up to the first rerun, then of each rerun."""
-    lives: list[list[Event]] = [[]]
+    lives: list[list[OutboxRecord]] = [[]]
     for event in events:
-        if isinstance(event, WorkflowStarted) and event.from_stage_id is not None:
+        if event.payload.get("from_stage_id") is not None:
             lives.append([])
         lives[-1].append(event)
     return lives
 
 
-def _ends(life: Sequence[Event]) -> int:
-    return sum(event.type in END_OF.values() for event in life)
+def _ends(life: Sequence[OutboxRecord]) -> int:
+    return sum(event.event_type in END_OF.values() for event in life)
