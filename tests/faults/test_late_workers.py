@@ -10,6 +10,7 @@ from engine.kernel.outcomes import Completed, Failed, Ghost
 from engine.ports.persistence import NoClaim
 from engine.testing.contracts.threads import together
 from tests.kernel.bench import Bench
+from tests.kernel.ports import Meanwhile
 from tests.kernel.stores import MakeBench, in_databases
 from tests.kernel.workflows import ONCE, Counted, Flaky, boom, pipeline, stage
 
@@ -60,14 +61,31 @@ def test_nothing_a_zombie_does_touches_the_new_delivery(make_bench: MakeBench, e
     assert bench.run_of(run_id).status is Status.COMPLETED
 
 
-def test_a_zombie_cannot_commit_while_its_job_waits_for_the_next_worker(make_bench: MakeBench) -> None:
+@pytest.mark.parametrize("outcome", [None, Failed(code="X", message="late", retry_in=9.0)], ids=["done", "failed"])
+def test_a_zombie_cannot_commit_while_its_job_waits_for_the_next_worker(
+    make_bench: MakeBench, outcome: Failed | None
+) -> None:
     """bugs.md 7: the token is taken with the lease, not by the next claim."""
     bench = make_bench(pipeline(stage()))
     run_id = bench.create()
     old = bench.start()
     lose_lease(bench)
-    assert isinstance(bench.finish(old).outcome, Ghost)
+    assert isinstance(bench.finish(old, outcome).outcome, Ghost)
     assert bench.statuses(run_id) == {"a": Status.PENDING}
+
+
+def test_a_lease_renewed_at_the_last_moment_is_not_taken(make_bench: MakeBench) -> None:
+    """bugs.md 7: the reaper looks again when it writes."""
+    workflow = pipeline(stage())
+    bench = make_bench(workflow)
+    meanwhile = Meanwhile(bench.persistence)
+    reaper = make_bench(workflow, persistence=meanwhile)
+    bench.create()
+    delivery = bench.start()
+    bench.clock.advance(301)
+    meanwhile.do = lambda: bench.beat(delivery)
+    assert reaper.dispatch(LeaseReapStale()).released == 0
+    assert not isinstance(bench.finish(delivery).outcome, Ghost)
 
 
 def test_an_error_does_not_outlive_a_success(make_bench: MakeBench) -> None:
@@ -126,6 +144,17 @@ def test_a_completed_run_is_neither_cancelled_nor_begun_again_unasked(make_bench
     assert not bench.dispatch(RunCancel(workflow_run_id=run_id)).cancelled
     assert bench.told(run_id).count("workflow:completed") == 1
     assert "workflow:cancelled" not in bench.told(run_id)
+
+
+def test_a_cancel_that_finds_the_run_ended_says_so(make_bench: MakeBench) -> None:
+    """bugs.md 19: the run ends between the cancel's reading and its writing."""
+    workflow = pipeline(stage())
+    bench = make_bench(workflow)
+    meanwhile = Meanwhile(bench.persistence)
+    run_id = bench.create()
+    meanwhile.do = bench.work
+    assert not make_bench(workflow, persistence=meanwhile).dispatch(RunCancel(workflow_run_id=run_id)).cancelled
+    assert (bench.run_of(run_id).status, bench.told(run_id)[-1]) == (Status.COMPLETED, "workflow:completed")
 
 
 def test_a_cancelled_run_cannot_be_rerun(make_bench: MakeBench) -> None:

@@ -29,6 +29,20 @@ class WrappedPersistence:
         self.inner.close()
 
 
+class Meanwhile(WrappedPersistence):
+    """Lets something else happen between a command's reading and its writing, once."""
+
+    def __init__(self, inner: Persistence) -> None:
+        super().__init__(inner)
+        self.do: Callable[[], object] | None = None
+
+    def apply(self, write_set: WriteSet) -> Applied:
+        do, self.do = self.do, None
+        if do is not None:
+            do()
+        return self.inner.apply(write_set)
+
+
 class CountingBlobStore(InMemoryBlobStore):
     """Remembers which keys were read."""
 

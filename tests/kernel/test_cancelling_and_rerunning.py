@@ -10,6 +10,7 @@ from engine.kernel import RunCancel, RunRerunFrom, RunTransition
 from engine.ports.transaction import Tx
 from engine.testing import InMemoryBlobStore
 from tests.kernel.bench import Bench
+from tests.kernel.ports import Meanwhile
 from tests.kernel.stores import MakeBench
 from tests.kernel.workflows import ONCE, Counted, Flaky, batch_stage, boom, pipeline, stage
 
@@ -215,3 +216,21 @@ def test_a_transition_goes_on_once(make_bench: MakeBench, last: bool) -> None:
     assert [each.action for each in actions] == ["completed" if last else "advanced", "noop"]
     assert actions[0].next_group == (None if last else 2)
     assert bench.run_of(run_id).status is (Status.COMPLETED if last else Status.RUNNING)
+
+
+def test_of_two_transitions_at_once_one_is_a_noop(make_bench: MakeBench) -> None:
+    workflow = pipeline(stage(), stage("b"))
+    bench = make_bench(workflow)
+    meanwhile = Meanwhile(bench.persistence)
+    transition = RunTransition(workflow_run_id=bench.create())
+    delivery = bench.start()
+
+    def complete_only_the_stage(tx: Tx) -> None:
+        tx.stages.update(delivery.claim.stage.id, {"status": Status.COMPLETED, "output_data": inline("out")})
+        tx.jobs.update(delivery.claim.job.id, {"status": Status.COMPLETED, "lease_until": None})
+
+    bench.persistence.transact(complete_only_the_stage)
+    first = []
+    meanwhile.do = lambda: first.append(bench.dispatch(transition).action)
+    assert make_bench(workflow, persistence=meanwhile).dispatch(transition).action == "noop"
+    assert first == ["advanced"]

@@ -30,7 +30,7 @@ def test_runs_stay_sound_in_memory() -> None:
         def open_store(clock: FakeClock) -> Persistence:
             return InMemoryPersistence(clock)
 
-    explore(Machine, examples=400, steps=50)
+    explore(Machine, examples=250, steps=50)
 
 
 def test_runs_stay_sound_in_sqlite(sqlite_template: Path, tmp_path: Path) -> None:
