@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
@@ -31,6 +32,9 @@ UNPACKED_LIMIT = 262_144_000
 
 COMPILERS = 4
 """Processes that compile, each a fixed share: what a process compiled before shows in what it writes."""
+
+KEPT_SECONDS = 7 * 24 * 3600
+"""After so long without use, installed packages are removed."""
 
 SOURCES = ("engine", "functions")
 LOCAL_SOURCES = ("engine/cli/", "engine/localcloud/", "engine/testing/")
@@ -132,8 +136,8 @@ def build(
 ) -> Built:
     """Makes build/bundles/NAME-ARCHITECTURE.zip of the sources that git tracks, as they are now.
 
-    With `untracked`, for tests of work in progress, also of those it could track. Raises `BundleRefused`. Packages are
-    installed once per lock, into build/packages.
+    With `untracked`, for tests of work in progress, also of those it could track, into NAME-ARCHITECTURE-untracked.zip.
+    Raises `BundleRefused`. Packages are installed once per lock, into build/packages.
     """
     if sys.implementation.cache_tag != PYTHON_TAG:
         raise BundleRefused(f"modules are compiled by {sys.implementation.cache_tag}; Lambda runs {PYTHON_TAG}")
@@ -146,7 +150,8 @@ def build(
         _compile(sources)
         entries = _joined(_without_silent_services(_files(packages), sources), _files(sources))
         refuse(entries, architecture)
-        target = folder / "bundles" / f"{bundle.name}-{architecture}.zip"
+        name = f"{bundle.name}-{architecture}{'-untracked' if untracked else ''}.zip"
+        target = folder / "bundles" / name
         _pack(entries, target)
         sizes = _sizes(entries)
     return Built(path=target, unpacked=sizes.total(), packages=sizes, left_out=() if untracked else tuple(new))
@@ -215,6 +220,7 @@ def _packages(bundle: Bundle, architecture: Architecture, root: Path, cache: Pat
     key = hashlib.sha256(lock.read_bytes() + Path(__file__).read_bytes() + sys.version.encode())
     folder = cache / f"{bundle.name}-{architecture}-{key.hexdigest()[:16]}"
     if folder.exists():
+        os.utime(folder)
         return folder
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="unfinished-", dir=cache) as scratch:
@@ -224,10 +230,20 @@ def _packages(bundle: Bundle, architecture: Architecture, root: Path, cache: Pat
         _prune(unfinished, (*UNUSED, *bundle.unused))
         _prune_unimportable(unfinished, bundle.absent)
         _compile(unfinished)
-        # Another process may have come first with the same.
-        if not folder.exists():
+        try:
             unfinished.rename(folder)
+        except OSError:
+            # Another process may have come first with the same.
+            if not folder.exists():
+                raise
+    _forget_old(cache)
     return folder
+
+
+def _forget_old(cache: Path) -> None:
+    for folder in cache.iterdir():
+        if time.time() - folder.stat().st_mtime > KEPT_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _install(lock: Path, architecture: Architecture, target: Path) -> None:

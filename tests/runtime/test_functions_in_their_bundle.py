@@ -9,6 +9,8 @@ import pytest
 from tests.runtime.deployment import JOBS, MAINTENANCE, MIGRATE, TEST_WORKFLOWS, Deployment, create_run, read_run
 from tests.support.runtime_api import Answer, LambdaFunction
 
+pytestmark = pytest.mark.timeout(600)  # a fresh clone downloads and compiles the packages first
+
 TEXT = "The tide turns at noon. A turbine turns with the tide. At slack water the turbine rests."
 
 
@@ -61,7 +63,7 @@ def test_a_sandbox_told_to_go_hands_its_stage_back(
     deployment: Deployment, maintenance: LambdaFunction, tmp_path: Path
 ) -> None:
     with deployment.function(JOBS, TEST_WORKFLOWS) as jobs:
-        run_id, answer = interrupted(deployment, jobs, tmp_path / "up", jobs.shut_down)
+        run_id, answer = interrupted(deployment, jobs, tmp_path / "up", lambda: jobs.shut_down(grace=5))
         (tmp_path / "up").touch()
         answers = deployment.work(jobs)
         assert jobs.starts == 2

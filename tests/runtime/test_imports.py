@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timeout(600)  # a fresh clone downloads and compiles the packages first
+
 LOADED = {
     "annotated_types",
     "aws_lambda_powertools",
