@@ -13,8 +13,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from engine.localcloud.sandbox_main import Answer, Invoke, Raised
+from engine.localcloud.sandbox_main import Answer, Invoke, Raised, Ready
 
+INIT_SECONDS = 60.0
 GRACE_SECONDS = 2.0
 """How long after SIGTERM a sandbox is killed, as on Lambda."""
 
@@ -50,8 +51,9 @@ class Sandbox:
 
     def invoke(self, event: dict[str, Any]) -> Any:
         """What the handler returns. Raises `FunctionFailed`."""
-        pipe, timeout = self._started(), self.function.timeout
+        timeout = self.function.timeout
         try:
+            pipe = self._started()
             pipe.send(Invoke(str(uuid.uuid4()), event, timeout))
             answer = pipe.recv() if pipe.poll(timeout) else None
         except (EOFError, OSError) as error:
@@ -93,6 +95,10 @@ class Sandbox:
                 start_new_session=True,
             )
         theirs.close()
+        loaded = ours.recv() if ours.poll(INIT_SECONDS) else None
+        if not isinstance(loaded, Ready):
+            why = f"{loaded.kind}: {loaded.message}" if isinstance(loaded, Raised) else "it takes too long"
+            raise FunctionFailed(f"{self.function.name}: {self.function.handler} cannot be loaded: {why}")
         return ours
 
     def _end(self, how: signal.Signals) -> None:

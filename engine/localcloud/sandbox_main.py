@@ -26,6 +26,11 @@ class Invoke:
 
 
 @dataclass(frozen=True, slots=True)
+class Ready:
+    """Sandbox to parent: the handler is loaded. Loading takes none of an invocation's time."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """Sandbox to parent: what the handler returned."""
 
@@ -57,7 +62,15 @@ class Context:
         return max(0, round((self._end - time.monotonic()) * 1000))
 
 
+type Handler = Callable[[dict[str, Any], Context], Any]
+
+
 def main(connection: Connection, name: str, target: str) -> None:
+    handler = _load(target)
+    if isinstance(handler, Raised):
+        connection.send(handler)
+        return
+    connection.send(Ready())
     invocations: queue.SimpleQueue[Invoke] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, invocations), daemon=True).start()
     while True:
@@ -66,7 +79,7 @@ def main(connection: Connection, name: str, target: str) -> None:
             invocation = invocations.get(timeout=1.0)
         except queue.Empty:
             continue
-        connection.send(_answer(invocation, name, target))
+        connection.send(_answer(invocation, name, handler))
 
 
 def _listen(connection: Connection, invocations: "queue.SimpleQueue[Invoke]") -> None:
@@ -77,10 +90,18 @@ def _listen(connection: Connection, invocations: "queue.SimpleQueue[Invoke]") ->
             os._exit(1)  # whoever invokes is gone, so nobody may go on here
 
 
-def _answer(invocation: Invoke, name: str, target: str) -> Answer | Raised:
+def _load(target: str) -> Handler | Raised:
     module, _, function = target.rpartition(".")
     try:
-        handler: Callable[[dict[str, Any], Context], Any] = getattr(import_module(module), function)
+        handler: Handler = getattr(import_module(module), function)
+    except Exception as error:  # noqa: BLE001 - importing a foreign module may raise anything; the parent is told
+        traceback.print_exc()
+        return Raised(type(error).__name__, str(error))
+    return handler
+
+
+def _answer(invocation: Invoke, name: str, handler: Handler) -> Answer | Raised:
+    try:
         return Answer(handler(invocation.event, Context(name, invocation.request_id, invocation.timeout)))
     except Exception as error:  # noqa: BLE001 - the boundary of a foreign function, as in Lambda's own runtime
         traceback.print_exc()

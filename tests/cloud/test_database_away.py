@@ -3,7 +3,7 @@
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,13 +45,16 @@ def test_no_run_is_lost_and_none_done_twice_whatever_the_database_says(
     with deployment.engine() as engine, deployment.at_work():
         for trouble in troubles:
             runs += load(engine)
-            first = runs[-AT_ONCE]
-            until(lambda run_id=first: engine.kernel.reads.run(run_id).stages, "they are being worked on")
+            until(is_begun(engine, runs[-AT_ONCE]), "they are being worked on")
             trouble(server)
         runs += load(engine)
         for run_id in runs:
             until(ended(engine, run_id), f"{run_id} has ended", seconds=90)
             assert_completed_once(engine, run_id)
+
+
+def is_begun(engine: AwsEngine, run_id: str) -> Callable[[], bool]:
+    return lambda: engine.kernel.reads.run(run_id).stages[0].started_at is not None
 
 
 def load(engine: AwsEngine) -> list[str]:

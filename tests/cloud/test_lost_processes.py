@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 @pytest.fixture
 def timeout() -> float:
-    return 6.0
+    return 8.0
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,8 @@ def test_a_function_killed_in_a_continued_stage_is_missed_by_the_message_it_had(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     """No sweep: the first stage's doorbell comes back when the lease has ended, finds nothing and tends the run."""
-    with deployment.engine() as ours, deployment.at_work():
+    with deployment.engine() as ours, deployment.at_work(concurrency=1):
+        until(ended(ours, started(ours, "one")), "the function is warm")
         run_id = started(ours, "continued", {"folder": str(tmp_path)})
         victim = begun(tmp_path, "b-1")
         os.kill(victim, signal.SIGKILL)

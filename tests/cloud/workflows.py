@@ -68,7 +68,7 @@ forked = pipeline(
     workflow_id="forked",
 )
 far_ahead = pipeline(waits("a", 7200.0), stage("b", timeout=LIMIT), workflow_id="far-ahead")
-one = pipeline(stage("a", timeout=LIMIT), workflow_id="one")
+one = pipeline(stage("a", timeout=1.0), workflow_id="one")
 failing = pipeline(stage("a", boom, retry=RetryPolicy(max_attempts=1), timeout=LIMIT), workflow_id="failing")
 suspending = pipeline(
     stage("a", timeout=LIMIT), waits("b", 1.0), stage("c", with_report, timeout=LIMIT), workflow_id="suspending"
@@ -81,6 +81,6 @@ steady = pipeline(
 )
 overrun = pipeline(stage("a", hangs_at_first, timeout=1.0, retry=quick), workflow_id="overrun")
 continued = pipeline(
-    stage("a", echo, timeout=1.0), stage("b", hangs_at_first, timeout=2.0, retry=quick), workflow_id="continued"
+    stage("a", echo, timeout=1.0), stage("b", hangs_at_first, timeout=1.5, retry=quick), workflow_id="continued"
 )
 interrupted = pipeline(stage("a", hangs_at_first, timeout=4.0), workflow_id="interrupted")
