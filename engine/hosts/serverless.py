@@ -62,9 +62,7 @@ class ServerlessHost:
 
     `time_left` gives the seconds the invocation still has; no stage is started, or claimed along, with less than its
     timeout plus `reserve`. `lease` gives the seconds a lease shall last from now. `on_timeout` is told when a sync
-    body ran past its time and still holds its thread: the
-    process
-    should not be used again.
+    body ran past its time and still holds its thread: the process should not be used again.
     """
 
     def __init__(
@@ -86,10 +84,9 @@ class ServerlessHost:
     def handle_job(self, message: JobMessage) -> JobResult:
         """Runs the job the message names, and what follows it in the same run while there is time.
 
-        A job that cannot be claimed is a duplicate, a ghost, or the doorbell of a worker that died further along:
-        its run
-        is tended before the answer. Raises what the infrastructure raises, and `OutOfTime` where an earlier message
-        has used up the time; the first gets what there is.
+        A job that cannot be claimed is a duplicate, a ghost, or the doorbell of a worker that died further along: its
+        run is tended before the answer. Raises what the infrastructure raises, and `OutOfTime` where an earlier
+        message has used up the time; the first gets what there is.
         """
         if self._has_worked:
             self._check_time(message)

@@ -59,8 +59,7 @@ class RunCreate(Command[RunCreateResult]):
     """Create a run; with `start`, also make its first jobs in the same transaction.
 
     `trace_context`: the W3C traceparent the run belongs to; the active span's, when not given. Only a run that is
-    started
-    at once keeps it.
+    started at once keeps it.
     """
 
     type: Literal["run.create"] = "run.create"
@@ -186,8 +185,7 @@ class LeaseReapStale(Command[LeaseReapStaleResult]):
     """Take jobs back from workers that let their lease run out.
 
     A lease is renewed to `stale_threshold` seconds ahead, so one that has run out is stale: the threshold is a
-    property of
-    the lease. A value above the default waits that much longer.
+    property of the lease. A value above the default waits that much longer.
     """
 
     type: Literal["lease.reapStale"] = "lease.reapStale"

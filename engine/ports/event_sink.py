@@ -10,11 +10,10 @@ class SinkUnavailable(Exception):
 class EventSink(Protocol):
     """Where published events go.
 
-    `emit` delivers one event or raises: `SinkUnavailable` when trying again can help, anything else when the event was
-    refused. It may be called more than once for one event; consumers tell by `event.id`. `skip` holds the names that
-    are
-    known to have handled it; `emit` raises `PartiallyDelivered` to say which names succeeded before a failure.
-    `max_retries` is how many refusals put an event into the dead-letter queue.
+    `emit` delivers one event or raises: `SinkUnavailable` when trying again can help, anything else when the event
+    was refused. It may be called more than once for one event; consumers tell by `event.id`. `skip` holds the names
+    that are known to have handled it; `emit` raises `PartiallyDelivered` to say which names succeeded before a
+    failure. `max_retries` is how many refusals put an event into the dead-letter queue.
     """
 
     max_retries: int

@@ -18,8 +18,7 @@ class ActivityExecutor(Protocol):
     """Decides where a body runs.
 
     Gives back what the body returned, unvalidated, or raises what it raised. An async body past its timeout is
-    cancelled and
-    `StageTimeout` raised; a sync body cannot be interrupted: its host enforces the time.
+    cancelled and `StageTimeout` raised; a sync body cannot be interrupted: its host enforces the time.
     """
 
     def run(self, activity: Activity) -> object: ...

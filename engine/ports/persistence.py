@@ -43,19 +43,16 @@ class Persistence(Protocol):
     """Keeps the engine's state.
 
     `transact` runs `work` in one transaction: it commits when `work` returns and rolls back when it raises.
-    Serialization
-    failures, deadlocks and a database that is restarting, resuming or failing over run the WHOLE of `work` again, with
-    jitter and bounded by time, so `work` does no I/O of its own. When time is up: `StoreUnavailable`.
-    `read` runs `work` without a transaction and commits nothing; writing through its `tx` is an error.
-    `apply` is one transaction that applies a `WriteSet` (its module says how). A lost connection is tried again:
-    a fenced write set then answers REPEAT if the first try had been committed.
-    `claim` is one transaction that takes a job and starts its stage: the job is PENDING and due, or (by id) RUNNING
-    with
-    an expired lease and deliveries left, or already held under the same token; its run is RUNNING and not failing. It
-    raises the job's `attempt` (not for the same token), sets the lease, turns the stage RUNNING and emits
-    `stage:started`.
-    Of several due jobs the highest priority wins, then the earliest due; two workers never get the same one.
-    Every transaction locks run → stage → job → rest, so that none deadlocks another.
+    Serialization failures, deadlocks and a database that is restarting, resuming or failing over run the WHOLE of
+    `work` again, with jitter and bounded by time, so `work` does no I/O of its own. When time is up:
+    `StoreUnavailable`. `read` runs `work` without a transaction and commits nothing; writing through its `tx` is an
+    error. `apply` is one transaction that applies a `WriteSet` (its module says how). A lost connection is tried
+    again: a fenced write set then answers REPEAT if the first try had been committed. `claim` is one transaction that
+    takes a job and starts its stage: the job is PENDING and due, or (by id) RUNNING with an expired lease and
+    deliveries left, or already held under the same token; its run is RUNNING and not failing. It raises the job's
+    `attempt` (not for the same token), sets the lease, turns the stage RUNNING and emits `stage:started`. Of several
+    due jobs the highest priority wins, then the earliest due; two workers never get the same one. Every transaction
+    locks run → stage → job → rest, so that none deadlocks another.
     """
 
     def transact[T](self, work: Callable[[Tx], T]) -> T: ...
