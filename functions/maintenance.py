@@ -34,6 +34,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         case {"read": str()} | {"type": str()}:
             return _direct(event)
         case _:
+            count("EventsRefused")
             raise InvalidInput(f"event with the keys {sorted(event)} is no batch, schedule, command or read")
 
 

@@ -1,0 +1,202 @@
+"""Every event a function receives, as it is kept in events/ to be sent by hand too."""
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import functions.jobs
+import functions.maintenance
+import functions.runtime
+from engine.adapters.aws.job_message import decode_doorbell, decode_wake
+from engine.bootstrap.aws import AwsEngine, open_aws
+from engine.domain.errors import InvalidInput, StoreUnavailable
+from engine.localcloud.function_events import failed_message_ids, schedule_event, sqs_event
+from engine.localcloud.sandbox_main import Context
+from engine.ports.persistence import Claim, ClaimRequest
+from engine.ports.write_set import Lease
+from engine.settings import Settings
+from tests.unit.aws.stubs import Recorded, only
+
+EVENTS = Path(__file__).parents[2] / "events"
+
+
+def event(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
+    return found
+
+
+def context() -> Context:
+    return Context("function", "request-1", 300.0)
+
+
+class RecordingAws:
+    """Takes messages and gives nothing: what the functions tell SQS is in `sqs.calls`."""
+
+    def __init__(self) -> None:
+        self.sqs = Recorded({"Failed": [], "Entries": []})
+        self.clients = only(self.sqs)
+
+    def sent(self, operation: str) -> list[dict[str, Any]]:
+        return [call for call in self.sqs.calls if call["operation"] == operation]
+
+
+@pytest.fixture
+def aws() -> RecordingAws:
+    return RecordingAws()
+
+
+@pytest.fixture
+def engine(aws: RecordingAws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AwsEngine]:
+    """The functions' engine, over SQLite and an SQS that only listens."""
+    environment = {
+        "ENGINE_PROFILE": "aws",
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'engine.db'}",
+        "ENGINE_POOLS": '{"default": {"queue_url": "work"}}',
+        "ENGINE_BUCKET": "bucket",
+        "ENGINE_EVENT_BUS": "bus",
+        "ENGINE_CONTROL_QUEUE_URL": "control",
+        "ENGINE_CONTROL_QUEUE_ARN": "arn:control",
+        "ENGINE_SCHEDULE_ROLE_ARN": "arn:role",
+        "ENGINE_DEAD_LETTER_QUEUE_URL": "unread",
+    }
+    with open_aws(Settings.from_env(environment), clients=aws.clients) as opened:
+        for module in (functions.runtime, functions.jobs, functions.maintenance):
+            monkeypatch.setattr(module, "engine", lambda: opened)
+        monkeypatch.setattr(functions.runtime, "_on_sigterm", lambda _hand_back: None)
+        yield opened
+
+
+def test_the_kept_events_are_the_ones_the_engine_writes() -> None:
+    assert decode_doorbell(event("sqs-one-job")["Records"][0]["body"]).pool == "default"
+    assert decode_wake(event("sqs-wake")["Records"][0]["body"])["type"] == "run.tend"
+
+
+def test_the_local_cloud_builds_events_of_the_same_shape() -> None:
+    (kept,) = event("sqs-one-job")["Records"]
+    message = {
+        "MessageId": kept["messageId"],
+        "ReceiptHandle": kept["receiptHandle"],
+        "Body": kept["body"],
+        "Attributes": kept["attributes"],
+        "MD5OfBody": kept["md5OfBody"],
+    }
+    (built,) = sqs_event([message], kept["eventSourceARN"])["Records"]
+    assert built == kept
+    tick = event("schedule-tick")
+    assert schedule_event(datetime.fromisoformat(tick["time"])).keys() == tick.keys()
+
+
+def test_a_job_nobody_knows_is_a_ghost_and_acknowledged(engine: AwsEngine) -> None:
+    assert functions.jobs.handler(event("sqs-one-job"), context()) == {"batchItemFailures": []}
+
+
+def test_the_message_stays_hidden_until_the_lease_has_ended(engine: AwsEngine, aws: RecordingAws) -> None:
+    functions.jobs.handler(event("sqs-one-job"), context())
+    (hidden,) = aws.sent("change_message_visibility")
+    assert 325 <= hidden["VisibilityTimeout"] <= 330
+
+
+def test_poison_is_buried_with_its_reason_and_the_rest_is_acknowledged(engine: AwsEngine, aws: RecordingAws) -> None:
+    assert functions.jobs.handler(event("sqs-batch-with-poison"), context()) == {"batchItemFailures": []}
+    (buried,) = aws.sent("send_message")
+    assert (buried["QueueUrl"], buried["MessageBody"]) == ("unread", "{not a job")
+    assert "Invalid JSON" in buried["MessageAttributes"]["reason"]["StringValue"]
+
+
+def test_a_store_that_is_away_puts_the_message_back_soon(
+    engine: AwsEngine, aws: RecordingAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.hosts.serverless.ServerlessHost.handle_job", away)
+    answer = functions.jobs.handler(event("sqs-one-job"), context())
+    assert answer == {"batchItemFailures": [{"itemIdentifier": event("sqs-one-job")["Records"][0]["messageId"]}]}
+    assert aws.sent("change_message_visibility")[-1]["VisibilityTimeout"] == 10
+
+
+def test_jobs_done_stay_done_though_overdue_ones_could_not_be_looked_for(
+    engine: AwsEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.hosts.serverless.ServerlessHost.ring_overdue", away)
+    assert functions.jobs.handler(event("sqs-one-job"), context()) == {"batchItemFailures": []}
+
+
+def away(*_: object) -> None:
+    raise StoreUnavailable("away")
+
+
+def test_a_wake_of_a_run_that_is_gone_is_acknowledged(engine: AwsEngine) -> None:
+    assert functions.maintenance.handler(event("sqs-wake"), context()) == {"batchItemFailures": []}
+
+
+def test_a_wake_that_found_no_store_comes_again_soon(
+    engine: AwsEngine, aws: RecordingAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.hosts.serverless.ServerlessHost.handle_wake", away)
+    answer = functions.maintenance.handler(event("sqs-wake"), context())
+    assert len(answer["batchItemFailures"]) == 1
+    (hidden,) = aws.sent("change_message_visibility")
+    assert (hidden["QueueUrl"], hidden["VisibilityTimeout"]) == ("control", 10)
+
+
+def test_a_schedule_makes_a_tick(engine: AwsEngine) -> None:
+    counts = functions.maintenance.handler(event("schedule-tick"), context())
+    assert counts["errors"] == ()
+    assert counts["claimed"] == 0
+
+
+def test_a_command_and_a_read_are_answered_directly(engine: AwsEngine, aws: RecordingAws) -> None:
+    created = functions.maintenance.handler(event("direct-run-create"), context())["result"]
+    found = functions.maintenance.handler(event("direct-read"), context())["result"]
+    assert [run["id"] for run in found["runs"]] == [created["workflow_run_id"]]
+    assert [call["QueueUrl"] for call in aws.sent("send_message_batch")] == ["work"]
+
+
+def test_a_wrong_command_is_answered_with_what_is_wrong(engine: AwsEngine) -> None:
+    wrong = event("direct-run-create") | {"workflow_id": "nobody"}
+    assert functions.maintenance.handler(wrong, context())["error"]["code"] == "WORKFLOW_NOT_FOUND"
+
+
+def test_an_event_of_no_known_kind_is_refused(engine: AwsEngine) -> None:
+    with pytest.raises(InvalidInput, match="no batch, schedule, command or read"):
+        functions.maintenance.handler({"hello": 1}, context())
+
+
+def test_a_ghost_of_a_leased_job_looks_again_when_the_lease_ends(engine: AwsEngine, aws: RecordingAws) -> None:
+    """The redelivered message of a worker that died: it is about to be deleted, and nobody else would come."""
+    created = functions.maintenance.handler(event("direct-run-create"), context())["result"]
+    (job,) = engine.kernel.reads.run(created["workflow_run_id"]).jobs
+    lease_of_another(engine, job.id)
+    armed = len(aws.sent("send_message"))
+    doorbell = json.loads(event("sqs-one-job")["Records"][0]["body"])
+    body = doorbell | {"job_id": job.id, "workflow_run_id": job.workflow_run_id}
+    record = event("sqs-one-job")["Records"][0] | {"body": json.dumps(body)}
+    assert functions.jobs.handler({"Records": [record]}, context()) == {"batchItemFailures": []}
+    (again,) = aws.sent("send_message")[armed:]
+    assert decode_wake(again["MessageBody"]) == {"type": "run.tend", "workflow_run_id": job.workflow_run_id}
+    assert 195 <= again["DelaySeconds"] <= 202
+
+
+def lease_of_another(engine: AwsEngine, job_id: str) -> None:
+    lease = Lease(worker_id="another", token="another", seconds=200.0)
+    request = ClaimRequest(lease=lease, at=engine.kernel.deps.clock.now(), job_id=job_id)
+    assert isinstance(engine.kernel.deps.persistence.claim(request), Claim)
+
+
+@pytest.mark.parametrize(
+    ("answer", "failed"),
+    [
+        (None, set()),
+        ({}, set()),
+        ({"batchItemFailures": []}, set()),
+        ({"batchItemFailures": [{"itemIdentifier": "a"}]}, {"a"}),
+        ({"batchItemFailures": [{"itemIdentifier": "unknown"}]}, {"a", "b"}),
+        ({"batchItemFailures": [{"itemIdentifier": ""}]}, {"a", "b"}),
+        ({"batchItemFailures": [{"wrong": "a"}]}, {"a", "b"}),
+        ({"batchItemFailures": "a"}, {"a", "b"}),
+    ],
+)
+def test_a_malformed_partial_answer_fails_the_whole_batch(answer: Mapping[str, Any] | None, failed: set[str]) -> None:
+    assert failed_message_ids(answer, ["a", "b"]) == failed
