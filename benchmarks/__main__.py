@@ -20,8 +20,12 @@ LATENCY_RUNS = 100
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder, PostgresServer(durable=True) as server:
-        stores = _stores(Path(folder), server)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        PostgresServer() as server,
+        PostgresServer(durable=True) as durable,
+    ):
+        stores = _stores(Path(folder), server, durable)
         rigs = {name: rig(opened()) for name, opened in stores.items()}
         for each in rigs.values():
             throughput(each, 20, flush=True)
@@ -29,19 +33,23 @@ def main() -> None:
         _print_latency(rigs)
 
 
-def _stores(folder: Path, server: PostgresServer) -> dict[str, Callable[[], Persistence]]:
-    url = server.create_database()
-    migrate(url)
+def _stores(folder: Path, server: PostgresServer, durable: PostgresServer) -> dict[str, Callable[[], Persistence]]:
+    url, durable_url = server.create_database(), durable.create_database()
+    for each in (url, durable_url):
+        migrate(each)
     return {
         "memory": lambda: InMemoryPersistence(SystemClock()),
         "sqlite": lambda: SqlPersistence(f"sqlite:///{folder}/bench.db"),
         "postgresql+pg8000": lambda: SqlPersistence(url),
+        "  with fsync": lambda: SqlPersistence(durable_url),
         "postgresql+psycopg": lambda: SqlPersistence(url.replace("postgresql+pg8000", "postgresql+psycopg")),
     }
 
 
 def _print_throughput(rigs: dict[str, Rig]) -> None:
-    print(f"Three trivial stages, one process, fsync on, {os.cpu_count()} cores; {ROUNDS} interleaved rounds of {RUNS}")
+    print(
+        f"Three trivial stages, one process, {os.cpu_count()} cores, PostgreSQL without fsync but for one row; {ROUNDS} interleaved rounds of {RUNS}"
+    )
     print(f"{'store':<20} {'runs/s':>8} {'min':>7} {'max':>7}   {'with its events published':>26}")
     plain: dict[str, list[float]] = {name: [] for name in rigs}
     flushed: dict[str, list[float]] = {name: [] for name in rigs}
