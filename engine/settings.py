@@ -43,6 +43,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     profile: Literal["embedded", "aws"] = "embedded"
+    `database_role`: the role of all but the migration, which makes it.
     home: Path = Path(".engine")
     code: Path = Path()
     registry: str = Field(default="functions.workflows.registry:WORKFLOWS", pattern=r"^[\w.]+:\w+$")
@@ -70,6 +71,7 @@ class Settings(BaseModel):
         unknown = sorted(name for name in variables if name.startswith(PREFIX) and name not in _fields())
         if unknown:
             raise SettingsError(f"{', '.join(unknown)}: no such setting; there are {', '.join(_fields())}")
+    database_role: str | None = None
         given = {field: variables[name] for name, field in _fields().items() if variables.get(name)}
         given |= {field: value for field, value in overrides.items() if value is not None}
         try:

@@ -1,4 +1,4 @@
-"""CDK trigger on deploy → the database at this code's revision."""
+"""Custom resource of a deployment, or direct invocation → the database at this code's revision."""
 
 from typing import Any
 
@@ -9,12 +9,34 @@ from engine.adapters.system import SystemClock
 from engine.bootstrap.aws import password_provider
 from engine.bootstrap.migrations import migrate
 from engine.settings import Settings
+from functions.cloudformation import answer
 from functions.runtime import logger
+
+PHYSICAL_ID = "database-schema"
 
 
 @logger.inject_lambda_context
-def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """Raises when the database cannot be brought up to date, so that the deployment fails and is rolled back."""
+def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+    """When the database cannot be brought up to date: raises, or tells CloudFormation, which rolls back."""
+    if "ResponseURL" not in event:
+        return _migrate()
+    failure = None
+    if event["RequestType"] != "Delete":
+        failure = _failure()
+    answer(event, physical_id=PHYSICAL_ID, failure=failure)
+    return {"failure": failure}
+
+
+def _failure() -> str | None:
+    try:
+        _migrate()
+    except Exception as error:  # noqa: BLE001 — unanswered, CloudFormation would wait, and Lambda would try again meanwhile
+        logger.exception("the database could not be migrated")
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _migrate() -> dict[str, Any]:
     settings = Settings.from_env()
     revision = migrate(settings, password=password_provider(settings, AwsClients(), SystemClock()))
     logger.info("database migrated", revision=revision)

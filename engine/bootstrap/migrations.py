@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from engine.adapters.sql.application_role import prepare_role
 from engine.adapters.sql.migrate import migrate as apply_migrations
 from engine.adapters.sql.migrate import migration_sql as as_sql
 from engine.bootstrap.embedded import prepare_home
@@ -9,10 +10,16 @@ from engine.settings import Settings
 
 
 def migrate(settings: Settings, *, password: Callable[[], str] | None = None) -> str:
-    """Brings the database to this code's schema, in one transaction. Gives its revision then."""
+    """Brings the database to this code's schema, in one transaction, and then the application's role up to it.
+
+    Gives the database's revision.
+    """
     if settings.database_url is None:
         prepare_home(settings)
-    return apply_migrations(settings.store_url, password=password)
+    revision = apply_migrations(settings.store_url, password=password)
+    if settings.database_role is not None:
+        prepare_role(settings.store_url, settings.database_role, password=password)
+    return revision
 
 
 def migration_sql(settings: Settings) -> str:

@@ -66,11 +66,15 @@ class Kind[R: "DataclassInstance"]:
 
     def checked(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Some of the columns, with documents that are nothing but JSON."""
-        unknown = fields.keys() - set(self.names)
+        unknown = fields.keys() - self._known
         if unknown:
             raise InvalidInput(f"a {self.name} has no columns {sorted(unknown)}")
         documents = {name: checked(fields[name], f"{self.name}.{name}") for name in self._documents if name in fields}
         return {**fields, **documents}
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.names)
 
     @cached_property
     def _documents(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ What is None or empty is left out. `functions/engine_apply_v1.sql` lists the fie
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -29,6 +29,8 @@ from engine.ports.write_set import (
 )
 
 type Fields = dict[str, Any]
+
+_CONTAINERS = frozenset({tuple, list, dict})
 
 # The columns of a run that transitions change; engine_apply_v1 writes the others only when told to.
 _RUN_STATE = frozenset(
@@ -243,4 +245,4 @@ def _given(fields: Mapping[str, Any]) -> Fields:
 
 
 def _is_absent(value: object) -> bool:
-    return value is None or value is False or (isinstance(value, Sized) and not isinstance(value, str) and not value)
+    return value is None or value is False or (type(value) in _CONTAINERS and not value)

@@ -1,0 +1,34 @@
+"""The deployment that cdk.json and the command line describe: two stacks, and the rules they are held to."""
+
+import sys
+
+from aws_cdk import App, Tags, Validations
+from cdk_nag import AwsSolutionsChecks
+
+from cdk.config import Config, ConfigRefused, load_config
+from cdk.stacks.app import AppStack
+from cdk.stacks.data import DataStack
+
+SKIP_BUNDLING = "skip-bundling"
+BUNDLING_STACKS = "aws:cdk:bundling-stacks"
+
+
+def main() -> None:
+    app = App()
+    context = app.node.get_all_context()
+    if SKIP_BUNDLING in context:
+        app.node.set_context(BUNDLING_STACKS, [])
+    try:
+        config = load_config(context)
+    except ConfigRefused as error:
+        sys.exit(f"cdk.json: {error}")
+    add_stacks(app, config)
+    app.synth()
+
+
+def add_stacks(app: App, config: Config) -> None:
+    data = DataStack(app, f"{config.name}-data", config=config, description="Workflow engine: what is kept")
+    AppStack(app, f"{config.name}-app", config=config, data=data, description="Workflow engine: what runs")
+    for key, value in config.tags.items():
+        Tags.of(app).add(key, value)
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app))

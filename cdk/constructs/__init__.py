@@ -1,0 +1,1 @@
+"""One capability each; what a construct needs is given by keyword."""
