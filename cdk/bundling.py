@@ -18,20 +18,18 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from cdk import byte_code
+from cdk.byte_code import PYTHON_TAG, compile_modules
+
 ROOT = Path(__file__).parents[1]
-TASK_ROOT = "/var/task"
-PYTHON_TAG = "cpython-313"
 GLIBC_MINOR = 28
 UNPACKED_LIMIT = 262_144_000
 """Bytes. Lambda refuses more, layers included."""
-
-COMPILERS = 4
-"""Processes that compile, each a fixed share: what a process compiled before shows in what it writes."""
 
 KEPT_SECONDS = 7 * 24 * 3600
 """After so long without use, installed packages are removed."""
@@ -139,22 +137,30 @@ def build(
     With `untracked`, for tests of work in progress, also of those it could track, into NAME-ARCHITECTURE-untracked.zip.
     Raises `BundleRefused`. Packages are installed once per lock, into build/packages.
     """
-    if sys.implementation.cache_tag != PYTHON_TAG:
-        raise BundleRefused(f"modules are compiled by {sys.implementation.cache_tag}; Lambda runs {PYTHON_TAG}")
     folder = build_folder or root / "build"
-    packages = _packages(bundle, architecture, root, folder / "packages")
-    new = _git_files(root, "--others", "--exclude-standard")
-    with tempfile.TemporaryDirectory(prefix="bundle-") as scratch:
-        sources = Path(scratch)
-        _copy(_git_files(root, "--cached") + (new if untracked else []), root, sources)
-        _compile(sources)
-        entries = _joined(_without_silent_services(_files(packages), sources), _files(sources))
-        refuse(entries, architecture)
-        name = f"{bundle.name}-{architecture}{'-untracked' if untracked else ''}.zip"
-        target = folder / "bundles" / name
+    target = folder / "bundles" / f"{bundle.name}-{architecture}{'-untracked' if untracked else ''}.zip"
+    with contents(bundle, architecture, root=root, build_folder=folder, untracked=untracked) as entries:
         _pack(entries, target)
         sizes = _sizes(entries)
-    return Built(path=target, unpacked=sizes.total(), packages=sizes, left_out=() if untracked else tuple(new))
+    left_out = () if untracked else tuple(_untracked(root))
+    return Built(path=target, unpacked=sizes.total(), packages=sizes, left_out=left_out)
+
+
+@contextmanager
+def contents(
+    bundle: Bundle, architecture: Architecture, *, root: Path, build_folder: Path, untracked: bool = False
+) -> Iterator[Mapping[str, Path]]:
+    """What `build` packs: where each entry can be read meanwhile. Raises `BundleRefused`."""
+    if sys.implementation.cache_tag != PYTHON_TAG:
+        raise BundleRefused(f"modules are compiled by {sys.implementation.cache_tag}; Lambda runs {PYTHON_TAG}")
+    packages = installed(bundle, architecture, root=root, cache=build_folder / "packages")
+    with tempfile.TemporaryDirectory(prefix="bundle-") as scratch:
+        sources = Path(scratch)
+        _copy(_git_files(root, "--cached") + (_untracked(root) if untracked else []), root, sources)
+        compile_modules(sources)
+        entries = _joined(_without_silent_services(_files(packages), sources), _files(sources))
+        refuse(entries, architecture)
+        yield entries
 
 
 def _sizes(entries: Mapping[str, Path]) -> Counter[str]:
@@ -214,10 +220,11 @@ def _is_platform(platform: str, architecture: Architecture) -> bool:
     return bool(linux and linux[2] == architecture.machine and int(linux[1] or 0) <= GLIBC_MINOR)
 
 
-def _packages(bundle: Bundle, architecture: Architecture, root: Path, cache: Path) -> Path:
+def installed(bundle: Bundle, architecture: Architecture, *, root: Path, cache: Path) -> Path:
     """A folder with the packages of a lock, compiled and without what nobody uses. Made once, then shared."""
     lock = root / bundle.lock
-    key = hashlib.sha256(lock.read_bytes() + Path(__file__).read_bytes() + sys.version.encode())
+    recipe = b"".join(Path(module).read_bytes() for module in (__file__, byte_code.__file__))
+    key = hashlib.sha256(lock.read_bytes() + recipe + sys.version.encode())
     folder = cache / f"{bundle.name}-{architecture}-{key.hexdigest()[:16]}"
     if folder.exists():
         os.utime(folder)
@@ -229,7 +236,7 @@ def _packages(bundle: Bundle, architecture: Architecture, root: Path, cache: Pat
         refuse_foreign_wheels(unfinished, architecture)
         _prune(unfinished, (*UNUSED, *bundle.unused))
         _prune_unimportable(unfinished, bundle.absent)
-        _compile(unfinished)
+        compile_modules(unfinished)
         try:
             unfinished.rename(folder)
         except OSError:
@@ -295,29 +302,14 @@ def _copy(names: Iterable[str], root: Path, target: Path) -> None:
             shutil.copyfile(root / name, target / name)
 
 
+def _untracked(root: Path) -> list[str]:
+    return _git_files(root, "--others", "--exclude-standard")
+
+
 def _git_files(root: Path, *which: str) -> list[str]:
     command = ["git", "-C", str(root), "ls-files", "-z", *which, "--", *SOURCES]
     listing = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return [name for name in listing.split("\0") if name and not name.startswith(LOCAL_SOURCES)]
-
-
-def _compile(folder: Path) -> None:
-    modules = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.py"))
-    with ThreadPoolExecutor(COMPILERS) as pool:
-        list(pool.map(lambda share: _compile_share(folder, share), [modules[n::COMPILERS] for n in range(COMPILERS)]))
-
-
-def _compile_share(folder: Path, modules: list[str]) -> None:
-    # The hash of the source in a .pyc is never compared on Lambda: nothing changes there, and reading costs.
-    options = ["-q", "-f", "-p", TASK_ROOT, "-i", "-", "--invalidation-mode", "unchecked-hash"]
-    subprocess.run(
-        [sys.executable, "-S", "-P", "-W", "ignore", "-m", "compileall", *options],
-        input="\n".join(modules),
-        text=True,
-        check=True,
-        cwd=folder,
-        env={"PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},
-    )
 
 
 def _files(folder: Path) -> dict[str, Path]:
