@@ -12,6 +12,7 @@ from engine.cli.invocation import Invocation
 from engine.cli.printing import note
 from engine.cli.run_report import report_run
 from engine.cli.watching import Ending, view_for, watch
+from engine.domain.errors import RefusedError
 from engine.domain.lifecycle import TERMINAL
 from engine.domain.stored_value import Json
 
@@ -26,9 +27,11 @@ FLUSH_SECONDS = 10.0
 def local_cloud(invocation: Invocation) -> Iterator["LocalCloud"]:
     """A fresh one, announced for the invocation's home."""
     from engine.localcloud.cloud import LocalCloud  # noqa: PLC0415 - brings boto3 and the database libraries
-    from engine.localcloud.running import announced, pools_of  # noqa: PLC0415 - likewise
+    from engine.localcloud.running import announced, pools_of, running  # noqa: PLC0415 - likewise
 
     settings = invocation.settings()
+    if running(settings.home):
+        raise RefusedError(f"a local cloud runs for {str(settings.home)!r} already; stop it, or choose another --home")
     note("starting a local cloud: emulated AWS, PostgreSQL, the real handlers (about ten seconds)")
     code = {"ENGINE_REGISTRY": settings.registry, "ENGINE_CODE": str(settings.code.resolve())}
     with LocalCloud(pools_of(invocation.registry()), more=code) as cloud, announced(settings.home, cloud.environment):

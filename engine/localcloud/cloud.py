@@ -1,7 +1,6 @@
 """The whole of it: emulator, database, resources, and functions at work. A context manager that cleans up."""
 
 import os
-import tempfile
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -59,8 +58,9 @@ class LocalCloud:
         self._stack.close()
 
     def _open(self) -> None:
-        self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="engine-cloud-")))
         self.emulator = self._stack.enter_context(Emulator())
+        self.folder = self.emulator.folder / "functions"
+        self.folder.mkdir()
         if self._database_url is None:
             self._database_url = self._stack.enter_context(PostgresServer(durable=True)).url()
         self.clients = AwsClients(region=REGION, endpoint=self.emulator.url, credentials=CREDENTIALS)

@@ -42,7 +42,7 @@ import os, shutil, signal, subprocess, sys, threading
 child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
 def owner_gone():
     sys.stdin.buffer.read()
-    child.terminate()
+    child.kill()
 threading.Thread(target=owner_gone, daemon=True).start()
 child.wait()
 shutil.rmtree(os.getcwd(), ignore_errors=True)
@@ -76,6 +76,11 @@ class Emulator:
         self._settings = SETTINGS | dict(settings or {})
         self._folder = Path(tempfile.mkdtemp(prefix="engine-ministack-"))
         self.port = free_port()
+
+    @property
+    def folder(self) -> Path:
+        """Its own, and for what belongs to it. Gone with it, however that ends."""
+        return self._folder
 
     @property
     def url(self) -> str:

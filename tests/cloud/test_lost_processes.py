@@ -59,7 +59,7 @@ def test_a_function_told_to_go_hands_its_job_to_another_within_seconds(deploymen
         (tmp_path / "a-handed-back").touch()
         os.kill(first, signal.SIGTERM)
         took = until(ended(ours, run_id), "another function has completed the run")
-        assert took < 8.0
+        assert took < 20.0
         assert_completed_once(ours, run_id)
         (job,) = ours.kernel.reads.run(run_id).jobs
         assert job.attempt == 1, "handing back is no failed delivery"
