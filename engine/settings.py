@@ -38,12 +38,12 @@ class Settings(BaseModel):
     Profile aws: `pools` as JSON, one entry a pool; `bucket` for blobs; `event_bus`; the control queue that wakes
     go to, with the role and dead-letter queue of its schedules; `dead_letter_queue_url` for messages nobody can
     read. `database_login`: `url` (all in DATABASE_URL), `iam` (signed tokens) or `secret` (`database_secret`: its ARN).
+    `database_role`: the role of all but the migration, which makes it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     profile: Literal["embedded", "aws"] = "embedded"
-    `database_role`: the role of all but the migration, which makes it.
     home: Path = Path(".engine")
     code: Path = Path()
     registry: str = Field(default="functions.workflows.registry:WORKFLOWS", pattern=r"^[\w.]+:\w+$")
@@ -60,6 +60,7 @@ class Settings(BaseModel):
     dead_letter_queue_url: str | None = None
     database_login: Literal["url", "iam", "secret"] = "url"
     database_secret: str | None = None
+    database_role: str | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
@@ -71,7 +72,6 @@ class Settings(BaseModel):
         unknown = sorted(name for name in variables if name.startswith(PREFIX) and name not in _fields())
         if unknown:
             raise SettingsError(f"{', '.join(unknown)}: no such setting; there are {', '.join(_fields())}")
-    database_role: str | None = None
         given = {field: variables[name] for name, field in _fields().items() if variables.get(name)}
         given |= {field: value for field, value in overrides.items() if value is not None}
         try:
