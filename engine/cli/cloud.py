@@ -27,7 +27,7 @@ FLUSH_SECONDS = 10.0
 def local_cloud(invocation: Invocation) -> Iterator["LocalCloud"]:
     """A fresh one, announced for the invocation's home."""
     from engine.localcloud.cloud import LocalCloud  # noqa: PLC0415 - brings boto3 and the database libraries
-    from engine.localcloud.running import announced, pools_of, running  # noqa: PLC0415 - likewise
+    from engine.localcloud.running import announced, pools_of, running  # noqa: PLC0415 - brings them too
 
     settings = invocation.settings()
     if running(settings.home):

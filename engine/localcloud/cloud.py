@@ -44,11 +44,9 @@ class LocalCloud:
 
     def __enter__(self) -> Self:
         install_emulator()
-        try:
+        with self._stack:
             self._open()
-        except BaseException:
-            self._stack.close()
-            raise
+            self._stack = self._stack.pop_all()
         return self
 
     def __exit__(

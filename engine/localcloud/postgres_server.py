@@ -90,11 +90,10 @@ class PostgresServer:
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
-        try:
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.close)
             self._initialise()
-        except BaseException:
-            self.close()
-            raise
+            stack.pop_all()
 
     def __enter__(self) -> Self:
         self.start()

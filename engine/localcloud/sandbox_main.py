@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any
@@ -66,7 +67,7 @@ type Handler = Callable[[dict[str, Any], Context], Any]
 
 
 def main(connection: Connection, name: str, target: str) -> None:
-    handler = _load(target)
+    handler = _tried(lambda: _load(target))
     if isinstance(handler, Raised):
         connection.send(handler)
         return
@@ -79,7 +80,8 @@ def main(connection: Connection, name: str, target: str) -> None:
             invocation = invocations.get(timeout=1.0)
         except queue.Empty:
             continue
-        connection.send(_answer(invocation, name, handler))
+        context = Context(name, invocation.request_id, invocation.timeout)
+        connection.send(_tried(partial(_answer, handler, invocation.event, context)))
 
 
 def _listen(connection: Connection, invocations: "queue.SimpleQueue[Invoke]") -> None:
@@ -90,20 +92,20 @@ def _listen(connection: Connection, invocations: "queue.SimpleQueue[Invoke]") ->
             os._exit(1)  # whoever invokes is gone, so nobody may go on here
 
 
-def _load(target: str) -> Handler | Raised:
+def _answer(handler: Handler, event: dict[str, Any], context: Context) -> Answer:
+    return Answer(handler(event, context))
+
+
+def _load(target: str) -> Handler:
     module, _, function = target.rpartition(".")
-    try:
-        handler: Handler = getattr(import_module(module), function)
-    except Exception as error:  # noqa: BLE001 - importing a foreign module may raise anything; the parent is told
-        traceback.print_exc()
-        return Raised(type(error).__name__, str(error))
+    handler: Handler = getattr(import_module(module), function)
     return handler
 
 
-def _answer(invocation: Invoke, name: str, handler: Handler) -> Answer | Raised:
+def _tried[T](foreign: Callable[[], T]) -> T | Raised:
     try:
-        return Answer(handler(invocation.event, Context(name, invocation.request_id, invocation.timeout)))
-    except Exception as error:  # noqa: BLE001 - the boundary of a foreign function, as in Lambda's own runtime
+        return foreign()
+    except Exception as error:  # noqa: BLE001 - the boundary of foreign code, as in Lambda's own runtime
         traceback.print_exc()
         return Raised(type(error).__name__, str(error))
 

@@ -44,13 +44,13 @@ class VirtualSqs:
         self.sent[request["QueueUrl"]] += 1
         return self._sqs.send_message(**request | self._due(DelaySeconds, request))
 
-    def send_message_batch(self, *, Entries: Sequence[dict[str, Any]], **request: Any) -> Any:  # noqa: N803 - boto3's
+    def send_message_batch(self, *, Entries: Sequence[dict[str, Any]], **request: Any) -> Any:  # noqa: N803 - boto3's own name
         self.fault("send_message_batch")
         self.sent[request["QueueUrl"]] += len(Entries)
         entries = [each | self._due(each.get("DelaySeconds", 0), {}) | {"DelaySeconds": 0} for each in Entries]
         return self._sqs.send_message_batch(Entries=entries, **request)
 
-    def change_message_visibility(self, *, ReceiptHandle: str, VisibilityTimeout: int, **_: Any) -> None:  # noqa: N803 - boto3's
+    def change_message_visibility(self, *, ReceiptHandle: str, VisibilityTimeout: int, **_: Any) -> None:  # noqa: N803 - boto3's own name
         self.hidden[ReceiptHandle] = VisibilityTimeout
 
     def _due(self, delay: float, request: Mapping[str, Any]) -> dict[str, Any]:
