@@ -85,7 +85,7 @@ def test_logs_have_a_level_a_message_and_anything_else_as_metadata() -> None:
     ctx = StageContext.for_test(input=1)
     ctx.log("INFO", "read", pages=3, message="not the text")
     ctx.log(LogLevel.DEBUG, "d")
-    ctx.log.warn("slow", doc=Document(url="u"), odd=object, ratio=float("nan"))  # noqa: G010 — no stdlib logger
+    ctx.log.warn("slow", doc=Document(url="u"), odd=object, ratio=float("nan"))
     ctx.log.error("bad")
     assert [(each.level, each.message) for each in ctx.recorder.logs] == [
         ("INFO", "read"),
