@@ -2,7 +2,6 @@
 
 import shutil
 from functools import cache
-from typing import Any
 
 import jsii
 from aws_cdk import AssetHashType, BundlingOptions, BundlingOutput, DockerImage, ILocalBundling
@@ -23,7 +22,7 @@ class WithoutDocker:
     def __init__(self, bundle: BundleName, architecture: Architecture) -> None:
         self._bundle, self._architecture = bundle, architecture
 
-    def try_bundle(self, output_dir: str, **_options: Any) -> bool:
+    def try_bundle(self, output_dir: str, *_options: object, **_more: object) -> bool:
         """Always succeeds, or raises `BundleRefused`: there is no other way to make it."""
         shutil.copy(build(BUNDLES[self._bundle], self._architecture).path, output_dir)
         return True
