@@ -46,7 +46,8 @@ def test_a_body_annotates_in_three_forms(make_bench: MakeBench) -> None:
 
 
 def test_a_value_of_the_wrong_type_fails_at_the_call(make_bench: MakeBench) -> None:
-    bench = make_bench(pipeline(stage(body=lambda ctx: ctx.annotate(SIGNOFF, 7), retry=ONCE)))
+    wrong: Any = 7
+    bench = make_bench(pipeline(stage(body=lambda ctx: ctx.annotate(SIGNOFF, wrong), retry=ONCE)))
     assert "TypeError" in (bench.run("w").run.failure_message or "")
 
 

@@ -55,6 +55,8 @@ def test_an_execution_that_has_no_right_to_run_is_a_ghost(make_bench: MakeBench,
             fields["job_id"], fields["lease_token"] = bench.start().claim.job.id, "stolen"
         case "other job":
             fields["job_id"] = "other"
+        case _:
+            pass
     result = execute(bench, run_id, **fields)
     assert (result.outcome, result.ghost, result.retryable) == ("failed", True, False)
     assert body.calls == 0

@@ -7,6 +7,7 @@ from engine.domain.lifecycle import Status
 from engine.kernel import LeaseReapStale, RunReapStuck, RunTend
 from engine.kernel.deliveries import LeaseRelease
 from engine.kernel.outcomes import Ghost
+from engine.ports.persistence import NoClaim
 from engine.ports.transaction import Tx
 from tests.kernel.bench import Bench
 from tests.kernel.stores import MakeBench
@@ -55,6 +56,15 @@ def test_a_doorbell_takes_over_an_expired_lease_at_once(make_bench: MakeBench) -
     assert bench.ring(bench.job(run_id)).outcome == "completed"
     assert bench.output(run_id) == 2
     assert isinstance(bench.finish(dead).outcome, Ghost)
+
+
+def test_a_job_that_is_held_is_not_claimed_again(make_bench: MakeBench) -> None:
+    bench = make_bench(pipeline(stage()))
+    run_id = bench.create()
+    bench.start()
+    bench.clock.advance(299)
+    assert bench.try_start() == NoClaim()
+    assert bench.try_start(job_id=bench.job(run_id).id) == NoClaim(later_at=bench.job(run_id).lease_until)
 
 
 def test_leases_of_dead_workers_are_released_at_once_and_counted(make_bench: MakeBench) -> None:
@@ -118,6 +128,8 @@ def test_tending_says_when_the_run_needs_somebody_next(make_bench: MakeBench, wh
             bench.run_to_completion(run_id)
         case "unknown":
             run_id = "nobody"
+        case _:
+            pass
     result = bench.dispatch(RunTend(workflow_run_id=run_id))
     now = bench.clock.now()
     expected = {"lease": 300.0, "poll": 60.0, "pending": 0.0, "queued": 0.0}

@@ -17,7 +17,8 @@ END_OF = {
 
 def check_rows(view: RunView) -> None:
     run = view.run
-    open_rows = [row for row in (*view.stages, *view.jobs) if row.status in OPEN]
+    rows: list[StageRecord | JobRecord] = [*view.stages, *view.jobs]
+    open_rows = [row for row in rows if row.status in OPEN]
     if run.status in TERMINAL:
         assert open_rows == [], "a terminal run has nothing open"
         assert run.completed_at is not None

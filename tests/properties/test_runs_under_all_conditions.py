@@ -8,9 +8,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from engine.adapters.memory.persistence import InMemoryPersistence
 from engine.ports.persistence import Persistence
 from engine.testing import FakeClock
-from tests.kernel.stores import open_store
+from tests.kernel.stores import emptied, open_store
 from tests.properties.run_machine import RunMachine
-from tests.support.postgres import PostgresServer
 
 
 def explore(machine: type[RunMachine], examples: int, steps: int) -> None:
@@ -21,7 +20,7 @@ def explore(machine: type[RunMachine], examples: int, steps: int) -> None:
         suppress_health_check=list(HealthCheck),
         print_blob=True,
     )
-    run_state_machine_as_test(machine, settings=bounds)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(machine, settings=bounds)
 
 
 def test_runs_stay_sound_in_memory() -> None:
@@ -47,10 +46,10 @@ def test_runs_stay_sound_in_sqlite(sqlite_template: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.postgres
-def test_runs_stay_sound_in_postgresql(postgres_server: PostgresServer, postgres_template: str) -> None:
+def test_runs_stay_sound_in_postgresql(postgres_database: str) -> None:
     class Machine(RunMachine):
         @staticmethod
         def open_store(clock: FakeClock) -> Persistence:
-            return open_store(postgres_server.create_database(template=postgres_template), clock)
+            return open_store(emptied(postgres_database), clock)
 
     explore(Machine, examples=12, steps=40)

@@ -42,7 +42,7 @@ class Watching(WrappedPersistence):
         ):
             for row_id, row in now.items():
                 if row_id in before:
-                    _check(kind, before[row_id], row)  # type: ignore[attr-defined]
+                    _check(kind, before[row_id], row)
         self._before = after
         return answer
 
