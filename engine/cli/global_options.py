@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-WITH_VALUE = frozenset({"--profile", "--home", "--database-url", "--output", "-o"})
+WITH_VALUE = frozenset({"--profile", "--home", "--database-url", "--stack", "--output", "-o"})
 FLAGS = frozenset({"--debug"})
 
 

@@ -28,6 +28,16 @@ def run_input(given: str | None, workflow: AnyWorkflow) -> Json:
     return workflow.validate_input(value)
 
 
+def refuse_for_stack(given: str | None, *, resume: bool, cloud: bool) -> None:
+    """Raises `InvalidInput` for what `run --stack` cannot do: a file of this machine is not there."""
+    if resume or cloud:
+        raise InvalidInput("--stack runs where it is deployed; leave out --resume and --cloud")
+    if given is None or given == "-" or given.lstrip().startswith(_BEGINS_LIKE_JSON):
+        return
+    if Path(given).suffix.lower() != ".json" and Path(given).expanduser().is_file():
+        raise InvalidInput(f"--input: {given!r} is a file of this machine, which the stack cannot read; give JSON")
+
+
 def stage_input(given: str) -> Json:
     """JSON for one stage, whose schema is checked when it runs. Raises `InvalidInput`."""
     return _value_of(given, "--input", None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from engine.bootstrap.registry import load_registry
 from engine.domain.errors import InvalidInput
@@ -35,6 +35,7 @@ class Invocation:
     profile: str | None = None
     home: Path | None = None
     database_url: str | None = None
+    stack: str | None = None
     output: OutputFormat = OutputFormat.TEXT
     debug: bool = False
 
@@ -45,6 +46,8 @@ class Invocation:
     @property
     def command(self) -> str:
         """How to call the CLI so that it finds the same runs."""
+        if self.stack is not None:
+            return f"engine --stack {quote(self.stack)}"
         return "engine" if self.home is None else f"engine --home {quote(str(self.home))}"
 
     def settings(self) -> Settings:
@@ -57,7 +60,14 @@ class Invocation:
 
     @contextmanager
     def opened(self) -> Iterator["Engine"]:
-        """The engine, its stores made where they are missing. Raises what `open_engine` raises."""
+        """The engine, its stores made where they are missing; with a stack, what runs there. Raises what
+        `open_engine` and `open_stack` raise."""
+        if self.stack is not None:
+            from engine.bootstrap.stack import open_stack  # noqa: PLC0415 — brings boto3
+
+            # It has what commands that start, show and change runs use of an engine.
+            yield cast("Engine", open_stack(self.stack, self.registry()))
+            return
         from engine.bootstrap.embedded import open_engine  # noqa: PLC0415 — brings the database libraries
 
         with open_engine(self.settings()) as engine:
@@ -67,7 +77,7 @@ class Invocation:
     def reading(self) -> Iterator["Engine"]:
         """The engine, for looking only. Raises `NothingHere` instead of making an empty database."""
         settings = self.settings()
-        if settings.database_url is None and not (settings.home / "engine.db").exists():
+        if self.stack is None and settings.database_url is None and not (settings.home / "engine.db").exists():
             raise NothingHere(f"no runs in {str(settings.home)!r} yet; start one with `engine run`, or say --home")
         with self.opened() as engine:
             yield engine

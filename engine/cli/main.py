@@ -59,6 +59,7 @@ def engine(
     ] = None,
     home: Annotated[Path | None, typer.Option(help="Folder of the embedded profile.", show_default=".engine")] = None,
     database_url: Annotated[str | None, typer.Option(help="PostgreSQL instead of the embedded database.")] = None,
+    stack: Annotated[str | None, typer.Option(help="A deployed stack, for run, runs, jobs and dlq.")] = None,
     output: Annotated[OutputFormat, typer.Option("--output", "-o", help="Form of the answer.")] = OutputFormat.TEXT,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     _version: Annotated[
@@ -66,7 +67,7 @@ def engine(
     ] = False,
 ) -> None:
     """Durable, typed workflows. These options may also stand after the command."""
-    ctx.obj = Invocation(profile=profile, home=home, database_url=database_url, output=output, debug=debug)
+    ctx.obj = Invocation(profile=profile, home=home, database_url=database_url, stack=stack, output=output, debug=debug)
 
 
 def main(args: Sequence[str] | None = None) -> int:

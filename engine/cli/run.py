@@ -6,7 +6,7 @@ import typer
 
 from engine.cli.cloud import run_in_cloud
 from engine.cli.formats import parse_duration
-from engine.cli.input_values import run_config, run_input
+from engine.cli.input_values import refuse_for_stack, run_config, run_input
 from engine.cli.invocation import Invocation
 from engine.cli.printing import note, say, say_json
 from engine.cli.working import see_through
@@ -47,6 +47,9 @@ def run(
     Ctrl-C stops the work and keeps the run: `engine run --resume` goes on with it.
     """
     invocation: Invocation = ctx.obj
+    work = invocation.stack is None
+    if not work:
+        refuse_for_stack(given, resume=resume, cloud=cloud)
     limit = None if timeout is None else parse_duration(timeout).total_seconds()
     if resume:
         _refuse_with_resume(given=given, config=config, idempotency_key=idempotency_key, wait=wait)
@@ -61,7 +64,8 @@ def run(
         if not wait and not follow:
             _say_created(invocation, created.workflow_run_id, created.status)
             return
-        code = see_through(invocation, engine, created.workflow_run_id, work=wait, lines=follow, timeout=limit)
+        run_id = created.workflow_run_id
+        code = see_through(invocation, engine, run_id, work=wait and work, lines=follow, timeout=limit)
     raise typer.Exit(code)
 
 
@@ -85,7 +89,8 @@ def _say_created(invocation: Invocation, run_id: str, status: Status) -> None:
         say_json({"run_id": run_id, "status": status})
         return
     say(run_id)
-    note(f"a worker will take it ({invocation.command} worker); see it with: {invocation.command} runs watch {run_id}")
+    taken = "" if invocation.stack else f"a worker will take it ({invocation.command} worker); "
+    note(f"{taken}see it with: {invocation.command} runs watch {run_id}")
 
 
 def _resume(invocation: Invocation, wanted: str | None, *, follow: bool, timeout: float | None) -> int:

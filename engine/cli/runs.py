@@ -183,7 +183,8 @@ def rerun(
         if not wait and not follow:
             say_json({"run_id": run_id, "status": Status.RUNNING}) if invocation.json else say(run_id)
             return
-        code = see_through(invocation, engine, run_id, work=wait, lines=follow, timeout=limit)
+        work = wait and invocation.stack is None
+        code = see_through(invocation, engine, run_id, work=work, lines=follow, timeout=limit)
     raise typer.Exit(code)
 
 
