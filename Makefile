@@ -122,7 +122,7 @@ test: .venv-cdk
 
 # dev.txt holds everything the tests need; the others are what is deployed, at the same versions.
 lock: $(UV)
-	$(LOCK) pyproject.toml --extra aws --extra psycopg --group dev --output-file requirements/dev.txt
+	$(LOCK) pyproject.toml --extra ai --extra aws --extra psycopg --group dev --output-file requirements/dev.txt
 	$(LOCK) pyproject.toml --constraint requirements/dev.txt --output-file requirements/runtime.txt
 	$(LOCK) pyproject.toml --constraint requirements/dev.txt --extra aws --output-file requirements/aws.txt
 	$(LOCK) pyproject.toml --constraint requirements/dev.txt --extra ai --output-file requirements/ai.txt

@@ -1,5 +1,6 @@
 """What workflow authors import. Loads nothing but the definitions."""
 
+from engine.definition.budget import Budget
 from engine.definition.builder import WorkflowBuilder, define_workflow
 from engine.definition.context import CheckContext, StageContext
 from engine.definition.define import define_async_batch_stage, define_stage
@@ -38,7 +39,12 @@ from engine.definition.stage_ids import (
 )
 from engine.definition.workflow import Workflow
 from engine.domain.errors import (
+    AICallFailed,
+    AICallRefused,
+    AIError,
+    AIOutputError,
     BlobNotFound,
+    BudgetExceeded,
     DefinitionError,
     EngineError,
     IdempotencyConflictError,
@@ -65,10 +71,16 @@ from engine.domain.errors import (
 )
 
 __all__ = [
+    "AICallFailed",
+    "AICallRefused",
     "AIConfig",
+    "AIError",
+    "AIOutputError",
     "AsyncBatchStage",
     "BatchFailed",
     "BlobNotFound",
+    "Budget",
+    "BudgetExceeded",
     "CheckContext",
     "CheckResult",
     "ConcurrencyConfig",

@@ -14,6 +14,10 @@ PREFIX = "ENGINE_"
 SHARED_VARIABLES: Mapping[str, str] = {
     "DATABASE_URL": "database_url",
     "INLINE_OUTPUT_MAX_BYTES": "inline_output_max_bytes",
+    "AI_LOG_CONTENT": "ai_log_content",
+    "ANTHROPIC_API_KEY": "anthropic_api_key",
+    "GEMINI_API_KEY": "gemini_api_key",
+    "OPENAI_API_KEY": "openai_api_key",
 }
 
 
@@ -28,12 +32,13 @@ class Pool(BaseModel):
 
 class Settings(BaseModel):
     """What a process needs to know. Immutable. Each field is set by the variable ENGINE_ + its name in capitals, but
-    for
-    DATABASE_URL and INLINE_OUTPUT_MAX_BYTES.
+    for DATABASE_URL, INLINE_OUTPUT_MAX_BYTES, AI_LOG_CONTENT and the keys of providers.
 
     `home`: where the embedded profile keeps its database, blobs and locks. `registry`: `module:attribute` of the
     mapping of workflow ids. `code`: the folder from which the registry's modules are imported, besides the Python path.
     `inline_output_max_bytes`: outputs up to this size stay in their row; 0 sends all to the blob store.
+    `ai_log_content`: what is kept of prompts and answers (hash: enough to compare, none: nothing). `ai_base_url`: an
+    OpenAI-compatible server that answers for every model, instead of the providers; `ai_api_key` is its key.
 
     Profile aws: `pools` as JSON, one entry a pool; `bucket` for blobs; `event_bus`; the control queue that wakes
     go to, with the role and dead-letter queue of its schedules; `dead_letter_queue_url` for messages nobody can
@@ -49,6 +54,12 @@ class Settings(BaseModel):
     registry: str = Field(default="functions.workflows.registry:WORKFLOWS", pattern=r"^[\w.]+:\w+$")
     database_url: str | None = None
     inline_output_max_bytes: int = Field(default=8192, ge=0)
+    ai_log_content: Literal["full", "hash", "none"] = "full"
+    ai_base_url: str | None = None
+    ai_api_key: str | None = Field(default=None, repr=False)
+    anthropic_api_key: str | None = Field(default=None, repr=False)
+    gemini_api_key: str | None = Field(default=None, repr=False)
+    openai_api_key: str | None = Field(default=None, repr=False)
     pools: dict[str, Pool] = {}
     bucket: str | None = None
     event_bus: str | None = None

@@ -17,6 +17,7 @@ from engine.adapters.aws.scheduler import ControlQueue, SqsScheduler
 from engine.adapters.aws.secrets import SecretReader
 from engine.adapters.sql.persistence import SqlPersistence
 from engine.adapters.system import SystemClock, SystemIds
+from engine.bootstrap.models import stage_ai
 from engine.bootstrap.registry import load_registry
 from engine.domain.errors import SettingsError
 from engine.executors.local import LocalExecutor
@@ -101,22 +102,25 @@ def open_aws(settings: Settings, *, clients: Clients | None = None, clock: Clock
     clients, store_clock = clients or AwsClients(), clock
     clock = clock or SystemClock()
     pool_timeouts = {name: max(1.0, pool.timeout - TIME_RESERVE) for name, pool in settings.pools.items()}
+    registry, ids = load_registry(settings, pool_timeouts), SystemIds()
+    persistence = SqlPersistence(
+        settings.store_url,
+        clock=store_clock,
+        password=password_provider(settings, clients, clock),
+        pool_size=CONNECTIONS,
+    )
     kernel = Kernel(
         Deps(
-            persistence=SqlPersistence(
-                settings.store_url,
-                clock=store_clock,
-                password=password_provider(settings, clients, clock),
-                pool_size=CONNECTIONS,
-            ),
+            persistence=persistence,
             blob_store=S3BlobStore(clients, S3Location(_given(settings.bucket))),
             job_transport=SqsJobTransport(clients, {name: pool.queue_url for name, pool in settings.pools.items()}),
             event_sink=EventBridgeSink(clients, _given(settings.event_bus)),
             scheduler=SqsScheduler(clients, _control_queue(settings), clock),
             clock=clock,
-            registry=load_registry(settings, pool_timeouts),
+            registry=registry,
             executor=LocalExecutor(),
-            ids=SystemIds(),
+            ids=ids,
+            ai_for=stage_ai(settings, persistence, registry, ids),
             inline_max=settings.inline_output_max_bytes,
             pool_timeouts=pool_timeouts,
         )

@@ -12,6 +12,7 @@ from engine.adapters.local.timers import InProcessTimers
 from engine.adapters.local.worker_lock import WorkerLock, dead_workers, forget
 from engine.adapters.sql.persistence import SqlPersistence
 from engine.adapters.system import SystemClock, SystemIds
+from engine.bootstrap.models import stage_ai
 from engine.bootstrap.registry import load_registry
 from engine.domain.errors import EngineError, StoreError
 from engine.executors.local import LocalExecutor
@@ -32,17 +33,19 @@ def build_kernel(
     settings: Settings, job_transport: JobTransport, scheduler: Scheduler, *, event_sink: EventSink | None = None
 ) -> Kernel:
     """A kernel over the stores that settings name. Child processes build their own by this."""
+    persistence, registry, ids = SqlPersistence(settings.store_url), load_registry(settings), SystemIds()
     return Kernel(
         Deps(
-            persistence=SqlPersistence(settings.store_url),
+            persistence=persistence,
             blob_store=FileBlobStore(settings.blobs),
             job_transport=job_transport,
             event_sink=event_sink or LoggingSink(),
             scheduler=scheduler,
             clock=SystemClock(),
-            registry=load_registry(settings),
+            registry=registry,
             executor=LocalExecutor(),
-            ids=SystemIds(),
+            ids=ids,
+            ai_for=stage_ai(settings, persistence, registry, ids),
             inline_max=settings.inline_output_max_bytes,
         )
     )

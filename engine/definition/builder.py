@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 from pydantic.errors import PydanticUserError
 
 from engine.definition import build_checks
+from engine.definition.budget import Budget
 from engine.definition.schemas import NoInput, Schema
 from engine.definition.stage import Stage
 from engine.definition.stage_ids import check_id
@@ -27,7 +28,14 @@ class WorkflowBuilder[In, Out]:
     """
 
     @overload
-    def __init__(self: WorkflowBuilder[NoInput, NoInput], id: str, name: str, description: str = ...) -> None: ...
+    def __init__(
+        self: WorkflowBuilder[NoInput, NoInput],
+        id: str,
+        name: str,
+        description: str = ...,
+        *,
+        budget: Budget | None = ...,
+    ) -> None: ...
     @overload
     def __init__(
         self: WorkflowBuilder[In, In],
@@ -37,6 +45,7 @@ class WorkflowBuilder[In, Out]:
         *,
         input: TypeForm[In],
         output: Any = ...,
+        budget: Budget | None = ...,
     ) -> None: ...
     @overload
     def __init__(
@@ -46,6 +55,8 @@ class WorkflowBuilder[In, Out]:
         description: str,
         input: TypeForm[In],
         output: Any = ...,
+        *,
+        budget: Budget | None = ...,
     ) -> None: ...
     def __init__(
         self,
@@ -54,13 +65,16 @@ class WorkflowBuilder[In, Out]:
         description: str = "",
         input: Any = NoInput,  # noqa: A002 — the word that authors use
         output: Any = None,
+        *,
+        budget: Budget | None = None,
     ) -> None:
-        """`DefinitionError` when the id or a type cannot be used."""
+        """`budget` caps what a run spends on models. `DefinitionError` when the id or a type cannot be used."""
         self._id = check_id("workflow", id)
         self._name = name
         self._description = description
         self._input = self._schema("input", input)
         self._output = None if output is None else self._schema("output", output)
+        self._budget = budget
         self._groups: tuple[Group, ...] = ()
 
     @overload
@@ -103,6 +117,7 @@ class WorkflowBuilder[In, Out]:
             input_type=self._input,
             output_type=self._output,
             groups=self._groups,
+            budget=self._budget,
         )
 
     def _with_group(self, group: Group) -> WorkflowBuilder[Any, Any]:

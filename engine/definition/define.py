@@ -8,6 +8,7 @@ from typing import Any, Required, TypedDict, Unpack, overload
 from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
 
+from engine.definition.budget import Budget
 from engine.definition.context import StageContext
 from engine.definition.durations import Duration, seconds
 from engine.definition.results import StageResult, Suspended
@@ -33,6 +34,7 @@ class StageOptions(TypedDict, total=False):
     timeout: Duration
     estimate_cost: Callable[[Any, Any], float]
     pool: str
+    budget: Budget
 
 
 type Body[In, Config, Returned] = Callable[[StageContext[In, Config]], Returned]
@@ -97,8 +99,8 @@ def define_stage(*, execute: Any = None, **options: Unpack[StageOptions]) -> Any
 
     The types come from the annotations: `def body(ctx: StageContext[Input, Config]) -> Output`, `async` or
     not; a body returns the output or a `StageResult`. `timeout` is a timedelta or seconds. `estimate_cost`,
-    called with the workflow's input and the config, gives US dollars. `DefinitionError` when something is
-    missing or unusable.
+    called with the workflow's input and the config, gives US dollars; `budget` caps what it spends on models.
+    `DefinitionError` when something is missing or unusable.
     """
     decorator = StageDecorator(options)
     return decorator if execute is None else decorator(execute)
@@ -139,6 +141,7 @@ def _fields(options: StageOptions, body: Body[Any, Any, Any], *, suspends: bool)
         "retry": options.get("retry", RetryPolicy()),
         "timeout": _timeout(options.get("timeout"), what),
         "estimate_cost": options.get("estimate_cost"),
+        "budget": options.get("budget"),
     }
     return fields
 

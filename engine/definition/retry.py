@@ -3,9 +3,16 @@
 from dataclasses import dataclass
 
 from engine.definition.durations import Duration, seconds
-from engine.domain.errors import DefinitionError, InvalidStageData, MissingStageOutput, StageCancelled
+from engine.domain.errors import (
+    AICallRefused,
+    BudgetExceeded,
+    DefinitionError,
+    InvalidStageData,
+    MissingStageOutput,
+    StageCancelled,
+)
 
-NEVER_RETRIED = (InvalidStageData, MissingStageOutput, StageCancelled)
+NEVER_RETRIED = (InvalidStageData, MissingStageOutput, StageCancelled, BudgetExceeded, AICallRefused)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +20,8 @@ class RetryPolicy:
     """How often a stage is tried and how the waits grow: `initial`, times `factor` each time, up to `max`.
 
     `jitter` is the share of a wait that is added at random, 0 to 1. An error is retried when it is a
-    `retry_on` and not a `give_up_on`; misfitting data and cancellation are never retried.
+    `retry_on` and not a `give_up_on`; misfitting data, cancellation, spent budgets and refused model calls
+    are never retried.
     """
 
     max_attempts: int = 3

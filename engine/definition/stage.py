@@ -6,6 +6,7 @@ from datetime import timedelta
 from inspect import iscoroutinefunction
 from typing import Any, Literal
 
+from engine.definition.budget import Budget
 from engine.definition.context import CheckContext, StageContext
 from engine.definition.results import CheckResult, StageResult, Suspended, SuspendedState
 from engine.definition.retry import RetryPolicy
@@ -38,6 +39,7 @@ class Stage[In, Out, Config]:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     timeout: timedelta | None = None
     estimate_cost: Callable[[Any, Config], float] | None = None
+    budget: Budget | None = None
 
     def __call__(self, ctx: StageContext[In, Config]) -> Any:
         return self.body(ctx)

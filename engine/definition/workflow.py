@@ -9,6 +9,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from engine.definition import plan
+from engine.definition.budget import Budget
 from engine.definition.drawing import describe, to_mermaid
 from engine.definition.run_config import complete_config, default_config
 from engine.definition.schemas import Misfit, Schema
@@ -33,6 +34,7 @@ class Workflow[In, Out]:
     input_type: Schema[In]
     output_type: Schema[Out] | None
     groups: tuple[Group, ...]
+    budget: Budget | None = None
 
     def __repr__(self) -> str:
         return f"<workflow {self.id!r}>"

@@ -20,7 +20,12 @@ EngineError
 │   ├── InvalidStageData        input, config or output fails its schema: never retried
 │   ├── StageTimeout
 │   ├── StageCancelled
-│   └── LeaseExpired
+│   ├── LeaseExpired
+│   └── AIError                 around a call of a model
+│       ├── AICallFailed        the provider failed, or could not be reached
+│       │   └── AICallRefused   it will not answer this request: never retried
+│       ├── AIOutputError       the answer is not what was asked for
+│       └── BudgetExceeded      the call was not sent: never retried
 └── StoreError                  the database or the blob store
     ├── StoreUnavailable        try again later
     └── StoreBehind             migrations are missing
@@ -183,6 +188,47 @@ class LeaseExpired(StageError):
     """A worker stopped responding while it ran the stage."""
 
     code = "LEASE_EXPIRED"
+
+
+class AIError(StageError):
+    """Something went wrong around a call of a model."""
+
+    code = "AI_ERROR"
+
+
+class AICallFailed(AIError):
+    """The provider could not answer; it may later. `status` is that of HTTP, where there was an answer.
+
+    `may_be_charged`: it was sent and the answer is lost, so nobody knows what it cost.
+    """
+
+    code = "AI_CALL_FAILED"
+
+    def __init__(self, message: str, *, status: int | None = None, may_be_charged: bool = False) -> None:
+        self.status, self.may_be_charged = status, may_be_charged
+        super().__init__(message)
+
+
+class AICallRefused(AICallFailed):
+    """The provider will not answer this request as it is: a wrong key, an unknown or retired model, bad parameters."""
+
+    code = "AI_CALL_REFUSED"
+
+
+class AIOutputError(AIError):
+    """The model's answer does not fit what was asked for, not even after one repair. `text` is what it said."""
+
+    code = "AI_OUTPUT_ERROR"
+
+    def __init__(self, message: str, text: str) -> None:
+        self.text = text
+        super().__init__(message)
+
+
+class BudgetExceeded(AIError):
+    """The call could cost more than its budget has left, so it was not sent."""
+
+    code = "BUDGET_EXCEEDED"
 
 
 class StoreError(EngineError):

@@ -14,6 +14,7 @@ from engine.kernel.outcomes import Completed, Failed, Ghost, Outcome, Suspended
 from engine.kernel.perform import failed_by
 from engine.kernel.recorder import Recorder
 from engine.kernel.ringing import arm, ring
+from engine.kernel.spending import earlier_spending
 from engine.kernel.steps.finish_stage import Ending, finish_stage
 from engine.kernel.steps.open_group import Now, claimed_group, doorbells, with_lease
 from engine.ports.persistence import Claim, ClaimRequest
@@ -21,7 +22,7 @@ from engine.ports.write_set import Applied, Lease, OpenGroup, Verdict, WriteSet
 
 
 def new_delivery(claim: Claim, deps: Deps) -> Delivery:
-    recorder = Recorder(claim.stage, claim.run.workflow_id, clock=deps.clock, ids=deps.ids)
+    recorder = Recorder(claim.stage, claim.run.workflow_id, clock=deps.clock, ids=deps.ids, delivery=claim.job.attempt)
     return Delivery(claim, recorder, CancelFlag())
 
 
@@ -46,7 +47,7 @@ def _finish(command: JobFinish, deps: Deps) -> Finished:
         job=claim.job,
         recorder=command.delivery.recorder,
         workflow=workflow,
-        now=Now.of(deps.clock, deps.ids, trace=claim.job.trace_context),
+        now=Now.of(deps.clock, deps.ids, trace=claim.job.trace_context, spent=earlier_spending(claim.stage, deps)),
     )
     write_set = _continued(finish_stage(ending, command.outcome), command, workflow)
     _arm(command.outcome, ending, deps)

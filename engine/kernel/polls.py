@@ -22,6 +22,7 @@ from engine.kernel.outputs import claim_prefix, store_value
 from engine.kernel.perform import failed_by
 from engine.kernel.recorder import Recorder
 from engine.kernel.ringing import ring
+from engine.kernel.spending import earlier_spending
 from engine.kernel.steps.finish_stage import Ending, finish_stage
 from engine.kernel.steps.open_group import Now, doorbells
 from engine.kernel.storage import RunStorage
@@ -83,7 +84,7 @@ def _claim(record_id: str, deps: Deps) -> _Poll | None:
     job = next((job for job in jobs if job.stage_record_id == stage.id and job.status is Status.SUSPENDED), None)
     if run is None or job is None:
         return None
-    recorder = Recorder(stage, run.workflow_id, clock=deps.clock, ids=deps.ids)
+    recorder = Recorder(stage, run.workflow_id, clock=deps.clock, ids=deps.ids, delivery=job.attempt)
     return _Poll(run, stage, job, token, recorder, deps)
 
 
@@ -199,7 +200,7 @@ def _end(poll: _Poll, outcome: Completed | Failed) -> Polled:
         job=poll.job,
         recorder=poll.recorder,
         workflow=deps.registry.get_workflow(poll.run.workflow_id),
-        now=Now.of(deps.clock, deps.ids, trace=poll.job.trace_context),
+        now=Now.of(deps.clock, deps.ids, trace=poll.job.trace_context, spent=earlier_spending(poll.stage, deps)),
         poll_token=poll.token,
     )
     write_set = finish_stage(ending, outcome)

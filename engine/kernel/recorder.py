@@ -37,8 +37,9 @@ class Progress:
 class Recorder:
     """Thread-safe buffers of one delivery: logs and progress leave with heartbeats, annotations with the outcome."""
 
-    def __init__(self, stage: StageRecord, workflow_id: str, *, clock: Clock, ids: Ids) -> None:
+    def __init__(self, stage: StageRecord, workflow_id: str, *, clock: Clock, ids: Ids, delivery: int = 0) -> None:
         self._stage, self._workflow_id, self._clock, self._ids = stage, workflow_id, clock, ids
+        self._delivery = delivery
         self._lock = threading.Lock()
         self._logs: list[LogRecord] = []
         self._dropped = 0
@@ -85,6 +86,20 @@ class Recorder:
         drafts = annotation_drafts(given, self._blank_annotation(), workflow_id=self._workflow_id, new_id=self._ids.new)
         with self._lock:
             self._annotations.extend(drafts)
+
+    @property
+    def stage(self) -> StageRecord:
+        """The stage record as it was claimed."""
+        return self._stage
+
+    @property
+    def workflow_id(self) -> str:
+        return self._workflow_id
+
+    @property
+    def delivery(self) -> int:
+        """How often the stage's job had been claimed; 0 where nobody says."""
+        return self._delivery
 
     @property
     def has_news(self) -> bool:

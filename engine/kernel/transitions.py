@@ -10,6 +10,7 @@ from engine.domain.stored_value import inline
 from engine.kernel.commands import RunTransitionResult
 from engine.kernel.deps import Deps
 from engine.kernel.ringing import ring
+from engine.kernel.spending import earlier_spending
 from engine.kernel.steps.advance_run import advance_run, workflow_failed
 from engine.kernel.steps.diagnose import Need, Snapshot, diagnose, orphans
 from engine.kernel.steps.open_group import Now, doorbells, job_draft
@@ -92,10 +93,11 @@ def _jobs(
 
 
 def _advance(snapshot: Snapshot, workflow: Workflow[Any, Any], deps: Deps) -> RunTransitionResult:
-    now = Now.of(deps.clock, deps.ids)
     group = snapshot.group()
+    latest = max(group, key=lambda stage: stage.attempt)
+    now = Now.of(deps.clock, deps.ids, spent=earlier_spending(latest, deps))
     output = group[0].output_data if len(group) == 1 else None
-    following = advance_run(workflow, snapshot.run, max(group, key=lambda stage: stage.attempt), now, output=output)
+    following = advance_run(workflow, snapshot.run, latest, now, output=output)
     write_set = WriteSet(
         run_id=snapshot.run.id,
         at=now.at,

@@ -25,6 +25,7 @@ from engine.domain.records import (
     StageRecord,
 )
 from engine.domain.stored_value import StoredValue
+from engine.ports.ai_calls import AICalls
 from engine.ports.write_set import Patch
 
 
@@ -249,4 +250,6 @@ class Tx(Protocol):
     def outbox(self) -> Outbox: ...
     @property
     def keys(self) -> Keys: ...
+    @property
+    def ai_calls(self) -> AICalls: ...
     def now(self) -> datetime: ...

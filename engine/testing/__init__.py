@@ -1,5 +1,6 @@
 """What users test their workflows with. The suites for one's own adapters are in `engine.testing.contracts`."""
 
+from engine.adapters.memory.ai_call_logger import InMemoryAICallLogger
 from engine.adapters.memory.blob_store import InMemoryBlobStore
 from engine.adapters.memory.job_queue import InMemoryJobQueue
 from engine.adapters.memory.persistence import InMemoryPersistence
@@ -13,6 +14,7 @@ __all__ = [
     "CollectingEventSink",
     "FakeClock",
     "FixedIds",
+    "InMemoryAICallLogger",
     "InMemoryBlobStore",
     "InMemoryJobQueue",
     "InMemoryPersistence",

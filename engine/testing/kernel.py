@@ -8,6 +8,10 @@ from engine.adapters.local.timers import InProcessTimers
 from engine.adapters.memory.blob_store import InMemoryBlobStore
 from engine.adapters.memory.job_queue import InMemoryJobQueue
 from engine.adapters.memory.persistence import InMemoryPersistence
+from engine.ai.binding import StageAI
+from engine.ai.call_log import CallLog
+from engine.ai.gateway import LiteLLMGateway
+from engine.ai.messages import Gateway
 from engine.definition.workflow import Workflow
 from engine.domain.errors import EngineError
 from engine.domain.lifecycle import TERMINAL, Status
@@ -54,7 +58,8 @@ class Workflows:
 class TestKernel:
     """Runs workflows in memory, on a clock that only `run_to_completion` and the test move.
 
-    Any part can be given: another persistence (then with the same clock), blob store, event sink, executor, ids.
+    Any part can be given: another persistence (then with the same clock), blob store, event sink, executor, ids,
+    and the gateway to models.
     `timeout`: seconds a stage may take that does not say itself.
     """
 
@@ -69,6 +74,7 @@ class TestKernel:
         event_sink: EventSink | None = None,
         executor: ActivityExecutor | None = None,
         ids: Ids | None = None,
+        ai_gateway: Gateway | None = None,
     ) -> None:
         self.clock = clock or FakeClock()
         self.persistence = persistence or InMemoryPersistence(self.clock)
@@ -76,6 +82,7 @@ class TestKernel:
         self.timers = InProcessTimers()
         self.events = CollectingEventSink()
         self.workflows = Workflows(workflows)
+        ids = ids or FixedIds()
         self.kernel = Kernel(
             Deps(
                 persistence=self.persistence,
@@ -86,7 +93,13 @@ class TestKernel:
                 clock=self.clock,
                 registry=self.workflows,
                 executor=executor or LocalExecutor(),
-                ids=ids or FixedIds(),
+                ids=ids,
+                ai_for=StageAI(
+                    log=CallLog(self.persistence),
+                    gateway=ai_gateway or LiteLLMGateway(),
+                    registry=self.workflows,
+                    new_id=ids.new,
+                ),
             )
         )
         self.host = ServerlessHost(self.kernel, worker_id="test")

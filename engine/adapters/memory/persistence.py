@@ -3,6 +3,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
+from engine.adapters.memory.ai_calls import MemoryAICalls
 from engine.adapters.memory.annotations import MemoryAnnotations
 from engine.adapters.memory.artifacts import MemoryArtifacts
 from engine.adapters.memory.jobs import MemoryJobs
@@ -32,6 +33,7 @@ class MemoryTx:
         self.annotations = MemoryAnnotations(tables)
         self.outbox = MemoryOutbox(tables)
         self.keys = MemoryKeys(tables)
+        self.ai_calls = MemoryAICalls(tables)
 
     def now(self) -> datetime:
         return self._clock.now()

@@ -59,6 +59,8 @@ class MemoryRuns:
 
     def _delete_rows(self, run_id: str) -> None:
         tables = self._tables
+        for counter in tables.spending.of_run(run_id):
+            tables.spending.delete(counter.scope)
         for event in tables.outbox.of_run(run_id):
             tables.forget_delivered(event.id)
         for table in (
@@ -68,6 +70,7 @@ class MemoryRuns:
             tables.artifacts,
             tables.annotations,
             tables.outbox,
+            tables.ai_calls,
         ):
             for row in table.of_run(run_id):
                 table.delete(row.id)

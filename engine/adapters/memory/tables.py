@@ -1,4 +1,5 @@
 from engine.adapters.memory.table import Journal, Table
+from engine.domain.ai_calls import AICallRecord, SpendingRecord
 from engine.domain.errors import StoreError
 from engine.domain.records import (
     AnnotationRecord,
@@ -27,6 +28,8 @@ class Tables:
         self.annotations = Table("annotation", AnnotationRecord, self.journal)
         self.outbox = Table("event", OutboxRecord, self.journal)
         self.keys = Table("idempotency key", KeyRecord, self.journal, "tenant")
+        self.ai_calls = Table("AI call", AICallRecord, self.journal)
+        self.spending = Table("spending", SpendingRecord, self.journal)
         self.delivered: dict[str, frozenset[str]] = {}
 
     def belongs(self, run_id: str) -> None:

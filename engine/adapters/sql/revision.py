@@ -7,7 +7,7 @@ from engine.adapters.sql.failures import sqlstate
 from engine.adapters.sql.schema import METADATA
 from engine.domain.errors import StoreBehind
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision. Revisions are numbered and sort as text."""
 
 _UNDEFINED_TABLE = "42P01"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Column, Double, Row, Select, Table, select
 
 from engine.adapters.sql.column_types import Document, Instant, Word, to_json, utc
-from engine.adapters.sql.schema import ANNOTATIONS, ARTIFACTS, JOBS, KEYS, LOGS, OUTBOX, RUNS, STAGES
+from engine.adapters.sql.schema import AI_CALLS, ANNOTATIONS, ARTIFACTS, JOBS, KEYS, LOGS, OUTBOX, RUNS, STAGES
+from engine.domain.ai_calls import AICallRecord
 from engine.domain.errors import InvalidInput
 from engine.domain.json_values import checked
 from engine.domain.records import (
@@ -103,6 +104,7 @@ LOG = Kind("log", LogRecord, LOGS)
 ARTIFACT = Kind("artifact", ArtifactRecord, ARTIFACTS)
 ANNOTATION = Kind("annotation", AnnotationRecord, ANNOTATIONS)
 EVENT = Kind("event", OutboxRecord, OUTBOX)
+AI_CALL = Kind("AI call", AICallRecord, AI_CALLS)
 KEY = Kind("idempotency key", KeyRecord, KEYS)
 
 

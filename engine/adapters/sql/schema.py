@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 from engine.adapters.sql.column_types import Document, Instant, Name, Word
+from engine.domain.ai_calls import CallState
 from engine.domain.lifecycle import OPEN, TERMINAL, Status
 from engine.domain.records import KeyState, LogLevel
 
@@ -233,6 +234,53 @@ KEYS = Table(
     Column("expires_at", Instant),
 )
 
+AI_CALLS = Table(
+    "ai_call",
+    METADATA,
+    Column("id", Name, primary_key=True),
+    Column("topic", Name, nullable=False),
+    Column("call_type", Text, nullable=False),
+    Column("model_key", Name, nullable=False),
+    Column("state", Word(CallState), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("workflow_run_id", Name, ForeignKey("workflow_run.id", ondelete="CASCADE")),
+    # No foreign key: a rerun replaces the stage record, and what it cost stays in the books.
+    Column("stage_record_id", Name),
+    Column("stage_id", Name),
+    Column("attempt", Integer, nullable=False),
+    Column("delivery", Integer, nullable=False),
+    Column("scope", Name),
+    Column("model_id", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("prompt", Document),
+    Column("response", Document),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    Column("cost", Double),
+    Column("reserved_cost", Double),
+    Column("reserved_tokens", BigInteger, nullable=False),
+    Column("duration_ms", BigInteger),
+    Column("batch_id", Name),
+    Column("request_hash", Text),
+    Column("error", Text),
+    Column("metadata", Document),
+)
+
+SPENDING = Table(
+    "ai_spending",
+    METADATA,
+    Column("scope", Name, primary_key=True),
+    Column("workflow_run_id", Name, ForeignKey("workflow_run.id", ondelete="CASCADE")),
+    Column("stage_id", Name),
+    Column("spent_cost", Double, nullable=False),
+    Column("spent_tokens", BigInteger, nullable=False),
+    Column("reserved_cost", Double, nullable=False),
+    Column("reserved_tokens", BigInteger, nullable=False),
+)
+
 EVENT_IS_OPEN = and_(OUTBOX.c.published_at.is_(None), OUTBOX.c.dlq_at.is_(None))
 
 
@@ -287,5 +335,16 @@ _partial(
 )
 
 Index("idempotency_key_by_age", KEYS.c.acquired_at)
+
+Index("ai_call_of_run", AI_CALLS.c.workflow_run_id, AI_CALLS.c.id)
+Index("ai_call_by_topic", AI_CALLS.c.topic)
+_partial("ai_call_of_batch", AI_CALLS.c.batch_id, where=AI_CALLS.c.batch_id.is_not(None))
+_partial(
+    "ai_call_by_request",
+    AI_CALLS.c.workflow_run_id,
+    AI_CALLS.c.request_hash,
+    where=AI_CALLS.c.request_hash.is_not(None),
+)
+_partial("ai_spending_of_run", SPENDING.c.workflow_run_id, where=SPENDING.c.workflow_run_id.is_not(None))
 
 HAS_ENDED = is_in(RUNS.c.status, *TERMINAL)

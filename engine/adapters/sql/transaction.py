@@ -2,6 +2,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
+from engine.adapters.sql.ai_calls import SqlAICalls
 from engine.adapters.sql.annotations import SqlAnnotations
 from engine.adapters.sql.artifacts import SqlArtifacts
 from engine.adapters.sql.jobs import SqlJobs
@@ -50,6 +51,10 @@ class SqlTx:
     @cached_property
     def keys(self) -> SqlKeys:
         return SqlKeys(self.session)
+
+    @cached_property
+    def ai_calls(self) -> SqlAICalls:
+        return SqlAICalls(self.session)
 
     def now(self) -> datetime:
         return self.session.now()

@@ -3,6 +3,7 @@ from datetime import datetime
 from typing import Any
 
 from engine.definition.workflow import Workflow
+from engine.domain.ai_calls import Spent
 from engine.domain.errors import (
     InvalidInput,
     InvalidStageData,
@@ -34,8 +35,6 @@ RESET: dict[str, Any] = {
     "output": None,
     "completed_at": None,
     "duration_ms": None,
-    "total_cost": 0.0,
-    "total_tokens": 0,
     "failure_code": None,
     "failure_message": None,
 }
@@ -60,7 +59,8 @@ def handle(command: RunRerunFrom, deps: Deps) -> RunRerunFromResult:
     workflow = find_workflow(snapshot.run.workflow_id, deps.registry)
     group_no = _target_group(command, snapshot, workflow)
     removed = [stage for stage in snapshot.stages if stage.execution_group >= group_no]
-    now = Now.of(deps.clock, deps.ids, trace=current_trace() or snapshot.trace)
+    spent = {stage.stage_id: Spent(stage.total_cost, stage.total_tokens) for stage in removed}
+    now = Now.of(deps.clock, deps.ids, trace=current_trace() or snapshot.trace, spent=spent)
     attempt = max((stage.attempt for stage in removed), default=-1) + 1
     group = open_group(workflow, snapshot.run, group_no, now, attempt=attempt)
     group = _with_override(command, group, workflow, snapshot.run, deps)

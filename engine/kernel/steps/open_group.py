@@ -1,12 +1,13 @@
 """The records and jobs of an execution group that begins."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Self
 
 from engine.definition.stage import Stage
 from engine.definition.workflow import Workflow
+from engine.domain.ai_calls import Spent
 from engine.domain.events import StageStarted
 from engine.domain.lifecycle import Status
 from engine.domain.records import JobRecord, RunRecord, StageRecord
@@ -20,15 +21,17 @@ from engine.ports.write_set import JobDraft, Lease, OpenGroup
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Now:
-    """The one time a step happens at, where its ids come from, and the trace that its jobs carry on."""
+    """The one time a step happens at, where its ids come from, the trace that its jobs carry on, and what stages have
+    spent in earlier attempts, by id."""
 
     at: datetime
     ids: Ids
     trace: str | None = None
+    spent: Mapping[str, Spent] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, clock: Clock, ids: Ids, *, trace: str | None = None) -> Self:
-        return cls(at=clock.now(), ids=ids, trace=trace)
+    def of(cls, clock: Clock, ids: Ids, *, trace: str | None = None, spent: Mapping[str, Spent] | None = None) -> Self:
+        return cls(at=clock.now(), ids=ids, trace=trace, spent=spent or {})
 
 
 def open_group(workflow: Workflow[Any, Any], run: RunRecord, group_no: int, now: Now, *, attempt: int = 0) -> OpenGroup:
@@ -44,6 +47,7 @@ def open_group(workflow: Workflow[Any, Any], run: RunRecord, group_no: int, now:
 def _record(
     workflow: Workflow[Any, Any], run: RunRecord, stage: Stage[Any, Any, Any], now: Now, attempt: int
 ) -> StageRecord:
+    spent = now.spent.get(stage.id, Spent())
     return StageRecord(
         id=now.ids.new(),
         workflow_run_id=run.id,
@@ -56,6 +60,8 @@ def _record(
         updated_at=now.at,
         attempt=attempt,
         config=run.config.get(stage.id, {}),
+        total_cost=spent.cost,
+        total_tokens=spent.tokens,
     )
 
 

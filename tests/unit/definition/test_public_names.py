@@ -8,6 +8,7 @@ FOR_AUTHORS = [
     "AIConfig",
     "AsyncBatchStage",
     "BatchFailed",
+    "Budget",
     "CheckContext",
     "CheckResult",
     "ConcurrencyConfig",
@@ -43,6 +44,11 @@ FOR_AUTHORS = [
     "with_standard_config",
 ]
 ERRORS = [
+    "AICallFailed",
+    "AICallRefused",
+    "AIError",
+    "AIOutputError",
+    "BudgetExceeded",
     "BlobNotFound",
     "DefinitionError",
     "EngineError",

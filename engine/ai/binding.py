@@ -1,0 +1,66 @@
+"""How `ctx.ai` is made: a helper bound to the stage that runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from engine.ai.ai_helper import AIHelper
+from engine.ai.budget import CallSite, cap_of
+from engine.ai.content import ContentPolicy
+from engine.ai.messages import Gateway
+from engine.ai.providers.choice import BatchAccess
+from engine.domain.ai_calls import run_scope, stage_scope
+from engine.domain.records import StageRecord
+from engine.ports.ai_call_logger import AICallLogger
+from engine.ports.registry import Registry
+
+
+class Speaker(Protocol):
+    """The stage on whose behalf calls are made. The kernel's recorder is one."""
+
+    @property
+    def stage(self) -> StageRecord: ...
+    @property
+    def workflow_id(self) -> str: ...
+    @property
+    def delivery(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageAI:
+    """Makes the helpers of a kernel. Call it with a topic and whoever speaks."""
+
+    log: AICallLogger
+    gateway: Gateway
+    registry: Registry
+    new_id: Callable[[], str]
+    content: ContentPolicy = ContentPolicy.FULL
+    batch_access: BatchAccess = field(default_factory=BatchAccess)
+
+    def __call__(self, topic: str, speaker: Speaker) -> AIHelper:
+        return AIHelper(
+            topic,
+            self.log,
+            self.gateway,
+            site=self._site(speaker),
+            content=self.content,
+            batch_access=self.batch_access,
+            new_id=self.new_id,
+        )
+
+    def _site(self, speaker: Speaker) -> CallSite:
+        record = speaker.stage
+        run_id, stage_id = record.workflow_run_id, record.stage_id
+        workflow = self.registry.get_workflow(speaker.workflow_id)
+        stage = workflow.get_stage(stage_id) if workflow else None
+        scope = stage_scope(run_id, stage_id)
+        caps = cap_of(run_scope(run_id), workflow.budget if workflow else None)
+        return CallSite(
+            workflow_run_id=run_id,
+            stage_record_id=record.id,
+            stage_id=stage_id,
+            attempt=record.attempt,
+            delivery=speaker.delivery,
+            scope=scope,
+            caps=(*caps, *cap_of(scope, stage.budget if stage else None)),
+        )

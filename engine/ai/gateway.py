@@ -1,0 +1,203 @@
+"""The only module that imports litellm, and only when a model is called."""
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from engine.ai.event_loop import at_the_gateway
+from engine.ai.messages import ChatAnswer, ChatRequest, Chunk, EmbedAnswer, EmbedRequest, ToolCall
+from engine.ai.model_info import ModelInfo, Usage
+from engine.domain.errors import AICallFailed, AICallRefused
+
+AGAIN = frozenset({408, 409, 425, 429})
+"""Statuses below 500 after which the same request may succeed."""
+
+ONE_TOKENIZER = "gpt-4o"
+"""Others would have to be downloaded."""
+
+COUNTING_MARGIN = 1.15
+"""What other providers' tokenizers make more of the same text, at most as a rule."""
+
+
+class LiteLLMGateway:
+    """Calls every provider through litellm. With `api_base` all models are asked of that OpenAI-compatible server."""
+
+    def __init__(self, *, api_base: str | None = None, api_key: str | None = None) -> None:
+        self._api_base, self._api_key = api_base, api_key
+
+    async def chat(self, request: ChatRequest) -> ChatAnswer:
+        return await at_the_gateway(self._chat(request))
+
+    async def stream(self, request: ChatRequest) -> "LiteLLMStream":
+        return LiteLLMStream(await at_the_gateway(self._open_stream(request)), request.model)
+
+    async def embed(self, request: EmbedRequest) -> EmbedAnswer:
+        return await at_the_gateway(self._embed(request))
+
+    async def count_tokens(self, texts: Sequence[str]) -> int:
+        count: int = litellm().token_counter(model=ONE_TOKENIZER, text="\n".join(texts))
+        return round(count * COUNTING_MARGIN) + 8
+
+    async def _chat(self, request: ChatRequest) -> ChatAnswer:
+        with translated(request.model):
+            response = await litellm().acompletion(**self._chat_arguments(request))
+        choice = response.choices[0]
+        message = choice.message
+        return ChatAnswer(
+            text=message.content or "",
+            reasoning=getattr(message, "reasoning_content", None) or "",
+            tool_calls=tuple(
+                ToolCall(id=call.id, name=call.function.name or "", arguments=call.function.arguments or "{}")
+                for call in message.tool_calls or ()
+            ),
+            finish_reason=choice.finish_reason or "stop",
+            usage=_usage(getattr(response, "usage", None)),
+        )
+
+    async def _open_stream(self, request: ChatRequest) -> Any:
+        arguments = self._chat_arguments(request) | {"stream": True, "stream_options": {"include_usage": True}}
+        with translated(request.model):
+            return await litellm().acompletion(**arguments)
+
+    async def _embed(self, request: EmbedRequest) -> EmbedAnswer:
+        arguments: dict[str, Any] = {"input": list(request.texts), "drop_params": True, "max_retries": 0}
+        if request.dimensions is not None:
+            arguments |= {"dimensions": request.dimensions, "allowed_openai_params": ["dimensions"]}
+        if request.timeout is not None:
+            arguments["timeout"] = request.timeout
+        with translated(request.model):
+            response = await litellm().aembedding(**arguments, **self._route(request.model), **request.options)
+        rows = sorted(response.data, key=lambda row: row["index"])
+        return EmbedAnswer(vectors=tuple(tuple(row["embedding"]) for row in rows), usage=_usage(response.usage))
+
+    def _chat_arguments(self, request: ChatRequest) -> dict[str, Any]:
+        given = {
+            "temperature": request.temperature,
+            "max_tokens": request.max_tokens,
+            "timeout": request.timeout,
+            "tools": list(request.tools) or None,
+            "tool_choice": request.tool_choice,
+            "response_format": request.response_format,
+        }
+        arguments = {name: value for name, value in given.items() if value is not None}
+        return {
+            **arguments,
+            "messages": list(request.messages),
+            # The engine tries again itself, so that each try is in the books; a parameter that a model does not
+            # have, such as the default temperature, is left out.
+            "max_retries": 0,
+            # With tools litellm would import a library for tool servers, which is not one of its dependencies.
+            "_skip_mcp_handler": True,
+            "drop_params": True,
+            **self._route(request.model),
+            **request.options,
+        }
+
+    def _route(self, model: ModelInfo) -> dict[str, Any]:
+        base = model.api_base or self._api_base
+        if base is None:
+            return {"model": model.id} | ({"api_key": model.api_key} if model.api_key else {})
+        return {"model": f"openai/{model.id}", "api_base": base, "api_key": model.api_key or self._api_key or "none"}
+
+
+class LiteLLMStream:
+    def __init__(self, chunks: Any, model: ModelInfo) -> None:
+        self._chunks, self._model, self._iterator = chunks, model, chunks.__aiter__()
+
+    async def next(self) -> Chunk | None:
+        return await at_the_gateway(self._next())
+
+    async def close(self) -> None:
+        await at_the_gateway(self._close())
+
+    async def _next(self) -> Chunk | None:
+        with translated(self._model):
+            try:
+                chunk = await self._iterator.__anext__()
+            except StopAsyncIteration:
+                return None
+        choice = chunk.choices[0] if chunk.choices else None
+        delta = getattr(choice, "delta", None)
+        return Chunk(
+            text=getattr(delta, "content", None) or "",
+            reasoning=getattr(delta, "reasoning_content", None) or "",
+            finish_reason=getattr(choice, "finish_reason", None),
+            usage=_usage(getattr(chunk, "usage", None)),
+        )
+
+    async def _close(self) -> None:
+        await self._chunks.aclose()
+
+
+@cache
+def litellm() -> Any:
+    """litellm, imported at the first call: it takes seconds."""
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import litellm  # noqa: PLC0415 — slow, and only wanted where a model is called
+
+    litellm.suppress_debug_info = True
+    return litellm
+
+
+@contextmanager
+def translated(model: ModelInfo) -> Iterator[None]:
+    """litellm's errors, all of them OpenAI's, as ours."""
+    from openai import OpenAIError  # noqa: PLC0415 — comes with litellm
+
+    try:
+        yield
+    except OpenAIError as error:
+        raise _translate(error, model) from error
+
+
+def _translate(error: Exception, model: ModelInfo) -> AICallFailed:
+    from openai import APIConnectionError, APITimeoutError  # noqa: PLC0415 — comes with litellm
+
+    said = f"{model.provider} did not answer {model.key!r}: {_words(error)}"
+    status = getattr(error, "status_code", None)
+    if isinstance(error, APITimeoutError):
+        return AICallFailed(said, status=status, may_be_charged=True)
+    if isinstance(error, APIConnectionError) or status is None:
+        return AICallFailed(said, may_be_charged=not _never_connected(error))
+    if status in AGAIN or status >= 500:
+        return AICallFailed(said, status=status)
+    return AICallRefused(said, status=status)
+
+
+def _words(error: Exception) -> str:
+    """Without the key that some messages repeat."""
+    text = str(getattr(error, "message", error)).splitlines()[0] if str(error) else ""
+    return f"{type(error).__name__}: {text[:500]}"
+
+
+def _never_connected(error: BaseException | None) -> bool:
+    while error is not None:
+        if type(error).__name__ in {"ConnectError", "ConnectTimeout", "ConnectionRefusedError", "ClientConnectorError"}:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _usage(given: Any) -> Usage | None:
+    if given is None or not (given.prompt_tokens or getattr(given, "completion_tokens", 0)):
+        # litellm writes zeros where the provider said nothing; no call takes no tokens.
+        return None
+    details_in = _details(getattr(given, "prompt_tokens_details", None))
+    details_out = _details(getattr(given, "completion_tokens_details", None))
+    return Usage(
+        input_tokens=given.prompt_tokens or 0,
+        output_tokens=getattr(given, "completion_tokens", 0) or 0,
+        cached_tokens=details_in.get("cached_tokens") or 0,
+        reasoning_tokens=details_out.get("reasoning_tokens") or 0,
+    )
+
+
+def _details(given: Any) -> Mapping[str, Any]:
+    if given is None:
+        return {}
+    return given if isinstance(given, Mapping) else vars(given)

@@ -1,0 +1,208 @@
+"""Text from a model as it is written."""
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from engine.ai.books import Desk, Draft, OpenCall, draft_record, open_call, replayed, usage_of
+from engine.ai.budget import chat_bound, texts_to_count
+from engine.ai.event_loop import run_now
+from engine.ai.messages import ChatAnswer, ChatRequest, Chunk, ChunkStream
+from engine.ai.model_info import Price, Usage
+from engine.ai.telemetry import call_span, note_answer, note_failure, note_request
+from engine.domain.errors import AICallFailed
+
+type OnChunk = Callable[[str], Awaitable[None] | None]
+
+
+@dataclass(slots=True)
+class _Heard:
+    """What has come so far."""
+
+    texts: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    finish_reason: str | None = None
+    usage: Usage | None = None
+
+    def add(self, chunk: Chunk) -> None:
+        self.texts.append(chunk.text)
+        self.reasoning.append(chunk.reasoning)
+        self.finish_reason = chunk.finish_reason or self.finish_reason
+        self.usage = chunk.usage or self.usage
+
+    def answer(self) -> ChatAnswer:
+        return ChatAnswer(
+            text="".join(self.texts),
+            reasoning="".join(self.reasoning),
+            finish_reason=self.finish_reason or "stopped",
+            usage=self.usage,
+        )
+
+
+class TextStream:
+    """The answer's text piece by piece, by `async for` or `for`. The request is sent when the first is asked for.
+
+    Use it in a `with` (or `async with`), or end it by `close` / `aclose`, when it may not be read to its end: the call
+    is booked then, with what the provider said or what had come. Left alone, it is booked when it is garbage.
+    """
+
+    def __init__(self, desk: Desk, request: ChatRequest, price: Price | None, on_chunk: OnChunk | None) -> None:
+        self._desk, self._request, self._price, self._on_chunk = desk, request, price, on_chunk
+        self._heard, self._counted = _Heard(), 0
+        self._call: OpenCall | None = None
+        self._chunks: ChunkStream | None = None
+        self._given: Iterator[str] | None = None
+        self._ended, self._usage = False, Usage()
+        self._cost: float | None = None
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        return self
+
+    async def __anext__(self) -> str:
+        text = await self._next()
+        if text is None:
+            raise StopAsyncIteration
+        return text
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        text = run_now(self._next)
+        if text is None:
+            raise StopIteration
+        return text
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if self._call is not None and not self._ended:
+            self.close()
+
+    async def aclose(self) -> None:
+        """Stops listening and books what was heard."""
+        if self._chunks is not None and not self._ended:
+            await self._chunks.close()
+        await self._end()
+
+    def close(self) -> None:
+        run_now(self.aclose)
+
+    async def aget_text(self) -> str:
+        """The whole text; reads what is left."""
+        async for _ in self:
+            pass
+        return self._heard.answer().text
+
+    def get_text(self) -> str:
+        return run_now(self.aget_text)
+
+    async def aget_reasoning(self) -> str:
+        await self.aget_text()
+        return self._heard.answer().reasoning
+
+    def get_reasoning(self) -> str:
+        return run_now(self.aget_reasoning)
+
+    async def aget_usage(self) -> Usage:
+        await self.aget_text()
+        return self._usage
+
+    def get_usage(self) -> Usage:
+        return run_now(self.aget_usage)
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars, once it has ended; None when it is not known."""
+        return self._cost
+
+    async def _next(self) -> str | None:
+        if self._ended:
+            return None
+        if self._call is None and self._given is None:
+            await self._begin()
+        while True:
+            chunk = await self._listen()
+            if chunk is None:
+                await self._end()
+                return None
+            self._heard.add(chunk)
+            if chunk.text:
+                told = self._on_chunk(chunk.text) if self._on_chunk else None
+                if inspect.isawaitable(told):
+                    await told
+                return chunk.text
+
+    async def _begin(self) -> None:
+        request, desk = self._request, self._desk
+        self._counted = await desk.gateway.count_tokens(texts_to_count(request))
+        draft = Draft(
+            call_type="stream",
+            model=request.model,
+            document=request.document(),
+            bound=chat_bound(request, self._counted),
+            price=self._price,
+        )
+        record = draft_record(desk, draft)
+        earlier = await replayed(desk, record)
+        if earlier is not None and isinstance(earlier.response, dict):
+            self._cost, self._usage = earlier.cost, usage_of(earlier)
+            answer = ChatAnswer.read(earlier.response, self._usage)
+            self._heard.reasoning.append(answer.reasoning)
+            self._given = iter([answer.text] if answer.text else [])
+            return
+        self._call = await open_call(desk, draft, record)
+        try:
+            self._chunks = await desk.gateway.stream(request)
+        except AICallFailed as error:
+            await self._fail(error)
+            raise
+
+    async def _listen(self) -> Chunk | None:
+        if self._given is not None:
+            text = next(self._given, None)
+            return None if text is None else Chunk(text=text)
+        assert self._chunks is not None, "a stream that has begun has chunks"
+        try:
+            return await self._chunks.next()
+        except AICallFailed as error:
+            # What had come was made, and is paid for.
+            await (self._end(error) if any(self._heard.texts) else self._fail(error))
+            raise
+
+    async def _fail(self, error: AICallFailed) -> None:
+        self._ended = True
+        assert self._call is not None
+        with call_span("stream", self._request.model, self._desk.topic) as span:
+            note_failure(span, error)
+        await self._call.fail(error)
+
+    async def _end(self, error: AICallFailed | None = None) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        if self._call is None:
+            return
+        answer = self._heard.answer()
+        usage = answer.usage or await self._estimate(answer)
+        notes = {"error": str(error)} if error else None
+        with call_span("stream", self._request.model, self._desk.topic) as span:
+            note_request(span, self._request.temperature, self._request.max_tokens)
+            self._cost = await self._call.settle(answer.document(), usage, notes)
+            self._usage = usage
+            note_answer(span, usage, self._cost, [answer.finish_reason])
+
+    async def _estimate(self, answer: ChatAnswer) -> Usage:
+        counted = await self._desk.gateway.count_tokens([answer.reasoning, answer.text])
+        return replace(Usage(input_tokens=self._counted, output_tokens=counted), estimated=True)

@@ -1,0 +1,132 @@
+"""Calls of models, as they are kept: one record for each request that was sent, or is about to be."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from engine.domain.stored_value import Json
+
+
+class CallState(StrEnum):
+    RESERVED = "RESERVED"  # about to be sent, or its process died: nobody knows what it cost
+    SETTLED = "SETTLED"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AICallRecord:
+    """One call. Costs are US dollars; None means unknown, which is not the same as 0.
+
+    `attempt` is the rerun generation and `delivery` the job's claim count in which it was made. `reserved_cost` and
+    `reserved_tokens` are upper bounds, known before it was sent. `scope` names the counter that a budget of its stage
+    (or of its helper) looks at; the run has one of its own. Input tokens include cached ones, output tokens include
+    reasoning.
+    """
+
+    id: str
+    topic: str
+    call_type: str
+    model_key: str
+    state: CallState
+    created_at: datetime
+    updated_at: datetime
+    workflow_run_id: str | None = None
+    stage_record_id: str | None = None
+    stage_id: str | None = None
+    attempt: int = 0
+    delivery: int = 0
+    scope: str | None = None
+    model_id: str = ""
+    provider: str = ""
+    prompt: Json = None
+    response: Json = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost: float | None = None
+    reserved_cost: float | None = None
+    reserved_tokens: int = 0
+    duration_ms: int | None = None
+    batch_id: str | None = None
+    request_hash: str | None = None
+    error: str | None = None
+    metadata: Mapping[str, Json] | None = None
+
+    @property
+    def tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+    @property
+    def counters(self) -> tuple[str, ...]:
+        """The counters this call is booked on, the run's first."""
+        run = () if self.workflow_run_id is None else (run_scope(self.workflow_run_id),)
+        return (*run, *(() if self.scope is None or self.scope in run else (self.scope,)))
+
+    @property
+    def keeps_reservation(self) -> bool:
+        """It failed, and what the provider charges for it is not known: caps go on counting the upper bound."""
+        return self.state is CallState.FAILED and self.cost is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendingRecord:
+    """A counter: what the settled calls of a run, a stage or a helper cost, and what is reserved besides."""
+
+    scope: str
+    workflow_run_id: str | None = None
+    stage_id: str | None = None
+    spent_cost: float = 0.0
+    spent_tokens: int = 0
+    reserved_cost: float = 0.0
+    reserved_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cap:
+    """The most a counter may reach, spent and reserved together. None means no limit."""
+
+    scope: str
+    max_cost: float | None = None
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """US dollars and tokens."""
+
+    cost: float = 0.0
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallTotals:
+    """The sums of the calls that have all these in common. `cost` leaves out the `unknown` ones."""
+
+    stage_id: str | None
+    attempt: int
+    delivery: int
+    model_key: str
+    call_type: str
+    state: CallState
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    cost: float
+    unknown: int
+    reserved_cost: float
+
+
+SLACK = 1e-9
+"""Dollars by which sums of floating-point numbers may be off without anybody having spent too much."""
+
+
+def run_scope(run_id: str) -> str:
+    return f"workflow.{run_id}"
+
+
+def stage_scope(run_id: str, stage_id: str) -> str:
+    return f"workflow.{run_id}.stage.{stage_id}"

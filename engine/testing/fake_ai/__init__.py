@@ -1,0 +1,5 @@
+"""Models that cost nothing and need no key: an OpenAI-compatible server on loopback."""
+
+from engine.testing.fake_ai.server import FakeAIServer
+
+__all__ = ["FakeAIServer"]
