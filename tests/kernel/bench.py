@@ -62,11 +62,11 @@ class Bench(TestKernel):
 
     # A worker, step by step
 
-    def create(self, workflow_id: str = "w", input: Json = None, **fields: Any) -> str:  # noqa: A002
-        return super().create(workflow_id, input, **fields)
+    def create(self, workflow_id: str = "w", *given: Json, **fields: Any) -> str:
+        return super().create(workflow_id, *given, **fields)
 
-    def create_pending(self, workflow_id: str = "w", input: Json = None, **fields: Any) -> str:  # noqa: A002
-        command = RunCreate(workflow_id=workflow_id, input=input, **fields)
+    def create_pending(self, workflow_id: str = "w", value: Json = None, **fields: Any) -> str:
+        command = RunCreate(workflow_id=workflow_id, input=value, **fields)
         return self.dispatch(command).workflow_run_id
 
     def start(self, run_id: str | None = None, *, worker: str = "w1", job_id: str | None = None) -> Delivery:

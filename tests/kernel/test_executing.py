@@ -4,6 +4,7 @@ import pytest
 
 from engine import RetryPolicy, StageContext, StageResult, Suspended
 from engine.domain.errors import IdempotencyConflictError
+from engine.domain.events import StageFailed
 from engine.domain.lifecycle import Status
 from engine.kernel import JobExecute, LeaseReapStale, RunCancel
 from engine.kernel.deliveries import JobRelease, JobTimeout
@@ -105,8 +106,8 @@ def test_failures_are_retried_with_growing_waits_up_to_the_cap(make_bench: MakeB
     assert waits == [2.0, 4.0]
     bench.work()
     assert (bench.job(run_id).status, bench.run_of(run_id).status) == (Status.FAILED, Status.FAILED)
-    retries = [event.will_retry for event in bench.events_of(run_id) if event.type == "stage:failed"]  # type: ignore[attr-defined]
-    assert retries == [True, True, False]
+    failures = [event for event in bench.events_of(run_id) if isinstance(event, StageFailed)]
+    assert [event.will_retry for event in failures] == [True, True, False]
     assert [each["type"] for each in bench.wakes()] == ["run.tend"]
 
 
