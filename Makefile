@@ -82,7 +82,7 @@ CDK_CLI := cdk/npm/node_modules/aws-cdk/bin/cdk
 CDK := $(NODE) $(CDK_CLI)
 ENVIRONMENTS := dev production local
 
-.PHONY: .venv-cdk lock-cdk synth diff deploy destroy deploy-local destroy-local
+.PHONY: .venv-cdk lock-cdk synth diff deploy destroy rds-certificates deploy-local destroy-local
 .venv-cdk: .venv-cdk/.installed
 
 .venv-cdk/.installed: requirements/cdk.txt cdk/npm/package-lock.json .python-version | $(UV)
@@ -107,6 +107,11 @@ deploy: .venv-cdk
 
 destroy: .venv-cdk
 	$(CDK) destroy --all -c environment=$(ENVIRONMENT)
+
+# The authorities that sign the certificates of RDS, as AWS publishes them; commit the file.
+rds-certificates:
+	curl --fail --silent --show-error --output functions/rds-global-bundle.pem \
+		https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem
 
 # The real stacks on an emulated AWS with a real PostgreSQL, which go on running until they are destroyed.
 deploy-local: .venv .venv-cloud .venv-cdk

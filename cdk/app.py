@@ -5,7 +5,9 @@ import sys
 from aws_cdk import App, Tags, Validations
 from cdk_nag import AwsSolutionsChecks
 
-from cdk.config import Config, ConfigRefused, load_config
+from cdk.bundling import ROOT
+from cdk.config import Config, ConfigRefused, DatabaseKind, load_config
+from cdk.constructs.database import CERTIFICATES
 from cdk.stacks.app import AppStack
 from cdk.stacks.data import DataStack
 
@@ -16,14 +18,25 @@ BUNDLING_STACKS = "aws:cdk:bundling-stacks"
 def main() -> None:
     app = App()
     context = app.node.get_all_context()
-    if SKIP_BUNDLING in context:
-        app.node.set_context(BUNDLING_STACKS, [])
     try:
         config = load_config(context)
+        if SKIP_BUNDLING in context:
+            app.node.set_context(BUNDLING_STACKS, [])
+        else:
+            check_certificates(config)
     except ConfigRefused as error:
         sys.exit(f"cdk.json: {error}")
     add_stacks(app, config)
     app.synth()
+
+
+def check_certificates(config: Config) -> None:
+    """Functions trust RDS by the authorities AWS publishes, which travel in the bundle. Raises `ConfigRefused`."""
+    if config.database is not DatabaseKind.EXTERNAL and not (ROOT / CERTIFICATES).exists():
+        raise ConfigRefused(
+            f"database: {config.database.value!r} is verified by {CERTIFICATES}, which is not there; get it by"
+            " `make rds-certificates` and commit it."
+        )
 
 
 def add_stacks(app: App, config: Config) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,26 +35,29 @@ class Cloud:
     endpoint: str
     database_url: str
     pid: int
+    checkout: Path = ROOT
 
     @property
     def environment(self) -> dict[str, str]:
         """For the CDK, the CLI of the engine, or any AWS client."""
         return CREDENTIALS | {"AWS_ENDPOINT_URL": self.endpoint}
 
-    def cdk(self, *arguments: str, output: Path, more: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        """Begins the real CDK command line against this cloud."""
+    def cdk(self, *arguments: str, output: Path, stdout: int | None = None) -> subprocess.CompletedProcess[str]:
+        """The real CDK command line against this cloud. Raises `CalledProcessError`."""
         home = output.parent / "home"
         home.mkdir(parents=True, exist_ok=True)
         foreign = ("AWS_", "CDK", "PYTHONDONTWRITEBYTECODE")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         context = ["-c", "environment=local", "-c", f"engine:external_url={self.database_url}"]
-        return subprocess.Popen(
+        return subprocess.run(
             [str(NODE), str(CLI), *arguments, "--output", str(output), *context],
-            cwd=ROOT,
+            cwd=self.checkout,
             # The command line keeps accounts it has seen in its home; this one is not real.
-            env=inherited | self.environment | {"HOME": str(home)} | dict(more or {}),
+            env=inherited | self.environment | {"HOME": str(home)},
             text=True,
             stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            check=True,
         )
 
 
@@ -64,17 +67,12 @@ def cloud_of(emulator: Emulator, database: PostgresServer) -> Cloud:
 
 def deploy(cloud: Cloud, output: Path) -> None:
     """Bootstraps and deploys everything. Raises `CalledProcessError`."""
-    _finished(cloud.cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}", "--quiet", output=output))
-    _finished(cloud.cdk("deploy", "--all", "--require-approval", "never", "--progress", "events", output=output))
+    cloud.cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}", "--quiet", output=output)
+    cloud.cdk("deploy", "--all", "--require-approval", "never", "--progress", "events", output=output)
 
 
 def destroy(cloud: Cloud, output: Path) -> None:
-    _finished(cloud.cdk("destroy", "--all", "--force", output=output))
-
-
-def _finished(process: subprocess.Popen[str]) -> None:
-    if process.wait():
-        raise subprocess.CalledProcessError(process.returncode, process.args)
+    cloud.cdk("destroy", "--all", "--force", output=output)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -122,13 +120,14 @@ def _serve() -> None:
         emulator = stack.enter_context(Emulator())
         database = stack.enter_context(PostgresServer(durable=True))
         stack.callback(state.unlink)
-        state.write_text(json.dumps(asdict(cloud_of(emulator, database))))
+        state.write_text(json.dumps(asdict(cloud_of(emulator, database)), default=str))
         asked_to_end.wait()
 
 
 def _running() -> Cloud | None:
     with suppress(OSError, ValueError):
-        cloud = Cloud(**json.loads((FOLDER / "cloud.json").read_text()))
+        known = json.loads((FOLDER / "cloud.json").read_text())
+        cloud = Cloud(known["endpoint"], known["database_url"], known["pid"])
         os.kill(cloud.pid, 0)
         return cloud
     return None

@@ -94,7 +94,7 @@ class AuroraDatabase(Construct):
         )
         self.database = Database(
             application=_iam_login(self, host, resource),
-            owner=_secret_login(self.cluster.cluster_endpoint.hostname, self.cluster.secret),
+            owner=_secret_login(self.cluster.cluster_endpoint.hostname, self.cluster.secret, keep=keep),
             role=APPLICATION,
             alarms=(near_max,),
         )
@@ -132,7 +132,7 @@ class InstanceDatabase(Construct):
         host = self.instance.db_instance_endpoint_address
         self.database = Database(
             application=_iam_login(self, host, str(self.instance.instance_resource_id)),
-            owner=_secret_login(host, self.instance.secret),
+            owner=_secret_login(host, self.instance.secret, keep=keep),
             role=APPLICATION,
         )
 
@@ -164,8 +164,9 @@ def _iam_login(scope: Construct, host: str, resource: str) -> Login:
     return Login(url=_url(APPLICATION, host), kind="iam", grants=[grant])
 
 
-def _secret_login(host: str, secret: secretsmanager.ISecret | None) -> Login:
+def _secret_login(host: str, secret: secretsmanager.ISecret | None, *, keep: bool) -> Login:
     assert secret is not None, "its credentials are generated"
+    secret.apply_removal_policy(RemovalPolicy.RETAIN if keep else RemovalPolicy.DESTROY)
     return Login(
         url=_url(OWNER, host), kind="secret", secret_arn=secret.secret_arn, grants=[_read_secret(secret.secret_arn)]
     )

@@ -161,7 +161,7 @@ class AppStack(Stack):
 
     def _alarms(self) -> list[Any]:
         queues = [*self.work.values(), self.wakes.control]
-        functions = [*self.jobs.values(), self.maintenance]
+        functions = [*self.jobs.values(), self.maintenance, self.migrate]
         return [
             *(alarm for queue in queues for alarm in queue.alarms),
             self.unread.alarm,
