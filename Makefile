@@ -82,7 +82,7 @@ CDK_CLI := cdk/npm/node_modules/aws-cdk/bin/cdk
 CDK := $(NODE) $(CDK_CLI)
 ENVIRONMENTS := dev production local
 
-.PHONY: .venv-cdk lock-cdk synth diff deploy destroy rds-certificates deploy-local destroy-local
+.PHONY: .venv-cdk lock-cdk synth diff bootstrap deploy destroy rds-certificates deploy-local destroy-local
 .venv-cdk: .venv-cdk/.installed
 
 .venv-cdk/.installed: requirements/cdk.txt cdk/npm/package-lock.json .python-version | $(UV)
@@ -101,6 +101,9 @@ synth: .venv-cdk
 
 diff: .venv-cdk
 	$(CDK) diff --all -c environment=$(ENVIRONMENT)
+
+bootstrap: .venv-cdk
+	$(CDK) bootstrap -c environment=$(ENVIRONMENT) -c skip-bundling=yes
 
 deploy: .venv-cdk
 	$(CDK) deploy --all -c environment=$(ENVIRONMENT)
