@@ -22,6 +22,8 @@ def emptied(server: PostgresServer, driver: str = "pg8000") -> str:
     url = _migrated(server)
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.exec_driver_sql("delete from workflow_run; delete from idempotency_key; delete from ai_call; delete from ai_spending")
+        connection.exec_driver_sql(
+            "delete from workflow_run; delete from idempotency_key; delete from ai_call; delete from ai_spending"
+        )
     engine.dispose()
     return url.replace("pg8000", driver)
