@@ -38,6 +38,7 @@ class Invocation:
     stack: str | None = None
     output: OutputFormat = OutputFormat.TEXT
     debug: bool = False
+    ai_base_url: str | None = None
 
     @property
     def json(self) -> bool:
@@ -52,7 +53,9 @@ class Invocation:
 
     def settings(self) -> Settings:
         """Raises `SettingsError`."""
-        return Settings.from_env(profile=self.profile, home=self.home, database_url=self.database_url)
+        return Settings.from_env(
+            profile=self.profile, home=self.home, database_url=self.database_url, ai_base_url=self.ai_base_url
+        )
 
     def registry(self) -> Registry:
         """Opens nothing. Raises `SettingsError`."""

@@ -27,6 +27,7 @@ class EngineCommands(LazyGroup):
         "dev": "Run a deployment on this machine.",
         "worker": "Work on all runs until stopped.",
         "jobs": "See the jobs that wait or run.",
+        "models": "List the models there are, and what they cost.",
         "outbox": "See and publish the events that wait.",
         "dlq": "See and replay events nobody could handle.",
         "tick": "Do the maintenance once.",

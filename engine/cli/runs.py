@@ -13,6 +13,7 @@ from engine.cli.formats import parse_duration
 from engine.cli.input_values import stage_input
 from engine.cli.invocation import Invocation, NothingHere
 from engine.cli.printing import note, say, say_json
+from engine.cli.run_cost import say_cost
 from engine.cli.run_details import say_run, say_runs
 from engine.cli.working import see_through
 from engine.domain.lifecycle import Status
@@ -138,6 +139,16 @@ def artifacts(
             run_facts.say_artifacts(found, json=invocation.json)
         else:
             run_facts.save_artifacts(reads, found, save, json=invocation.json)
+
+
+@app.command()
+def cost(ctx: typer.Context, run: RunId) -> None:
+    """Say what a run's models cost: by stage and attempt, and by model."""
+    invocation: Invocation = ctx.obj
+    with invocation.reading() as engine:
+        reads = engine.kernel.reads
+        run_id = reads.resolve(run)
+        say_cost(reads.run(run_id), reads.call_totals(run_id), json=invocation.json)
 
 
 @app.command()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO
 
+from engine.domain.ai_calls import AICallRecord, CallTotals
 from engine.domain.errors import InvalidInput, NotFound
 from engine.domain.records import (
     AnnotationRecord,
@@ -17,6 +18,7 @@ from engine.domain.records import (
 )
 from engine.domain.stored_value import Json, StoredValue
 from engine.kernel.outputs import load_value
+from engine.ports.ai_calls import CallFilter
 from engine.ports.blob_store import BlobStore
 from engine.ports.persistence import Persistence
 from engine.ports.transaction import AnnotationFilter, RunFilter, Tx
@@ -86,6 +88,14 @@ class Reads:
 
     def artifacts(self, run_id: str) -> Sequence[ArtifactRecord]:
         return self._persistence.read(lambda tx: tx.artifacts.of_run(run_id))
+
+    def ai_calls(self, run_id: str, *, after: str | None = None, limit: int = 1000) -> Sequence[AICallRecord]:
+        """In order of sending; `after` is the last id already seen."""
+        return self._persistence.read(lambda tx: tx.ai_calls.of_run(run_id, after=after, limit=limit))
+
+    def call_totals(self, run_id: str) -> Sequence[CallTotals]:
+        """What the run's calls of models cost, by stage, attempt, delivery, model, type and state."""
+        return self._persistence.read(lambda tx: tx.ai_calls.totals(CallFilter(workflow_run_id=run_id)))
 
     def open_artifact(self, artifact: ArtifactRecord) -> BinaryIO:
         """Raises `BlobNotFound`."""

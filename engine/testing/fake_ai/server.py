@@ -1,6 +1,7 @@
 """The server: HTTP/1.1 on loopback, a thread for each connection."""
 
 import json
+import socket
 import tempfile
 import threading
 import time
@@ -123,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
             for number, piece in enumerate(stream(request, script)):
                 if script.cut is not None and number >= script.cut:
                     self.close_connection = True
-                    self.connection.close()
+                    self.connection.shutdown(socket.SHUT_WR)
                     return
                 self._chunk(f"data: {json.dumps(piece)}\n\n".encode())
             self._chunk(b"data: [DONE]\n\n")

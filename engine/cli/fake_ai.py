@@ -1,0 +1,17 @@
+"""`--fake-ai`: every model is answered by a server in this process."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from engine.cli.invocation import Invocation
+
+
+@contextmanager
+def with_fake_ai(invocation: Invocation) -> Iterator[Invocation]:
+    """The invocation, with its models on loopback. Batches stay in the home, so that a run can be resumed."""
+    from engine.testing.fake_ai import FakeAIServer  # noqa: PLC0415 — only wanted with the flag
+
+    folder = invocation.settings().home / "fake-ai"
+    with FakeAIServer(folder, batch_seconds=2.0) as server:
+        yield replace(invocation, ai_base_url=server.url)

@@ -1,0 +1,92 @@
+"""`engine runs cost`: the books of one run."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from engine.cli.formats import money
+from engine.cli.printing import say, say_fields, say_json, say_table
+from engine.domain.ai_calls import CallState, CallTotals
+from engine.domain.stored_value import Json
+from engine.kernel.reads import RunView
+
+
+def say_cost(view: RunView, totals: Sequence[CallTotals], *, json: bool) -> None:
+    document = cost_document(view, totals)
+    if json:
+        say_json(document)
+        return
+    say_fields(
+        [
+            ("run", view.run.id),
+            ("cost", _money(document)),
+            ("tokens", document["total_tokens"]),
+            (
+                "unsettled",
+                document["unsettled"] and f"{document['unsettled']}, up to {money(document['unsettled_cost'])}",
+            ),
+        ]
+    )
+    for title, name, columns in (
+        ("Stages", "stages", ("stage_id", "attempt", "delivery", "lost")),
+        ("Models", "models", ("model",)),
+    ):
+        say(f"\n{title}")
+        rows = [
+            (*(each[key] for key in columns), each["calls"], each["total_tokens"], _money(each))
+            for each in document[name]
+        ]
+        say_table((*columns, "calls", "tokens", "cost"), rows, empty="no model was called")
+
+
+def cost_document(view: RunView, totals: Sequence[CallTotals]) -> dict[str, Json]:
+    """Sums of calls by stage, attempt and delivery, and by model. `lost`: that delivery did not finish its stage."""
+    current = {stage.stage_id: stage.attempt for stage in view.stages}
+    deliveries = {job.stage_id: job.attempt for job in sorted(view.jobs, key=lambda job: job.id)}
+
+    def place(each: CallTotals) -> tuple[str, int, int]:
+        return each.stage_id or "", each.attempt, each.delivery
+
+    def lost(stage_id: str, attempt: int, delivery: int) -> bool:
+        return attempt == current.get(stage_id, attempt) and delivery < deliveries.get(stage_id, delivery)
+
+    return {
+        "run_id": view.run.id,
+        **_sums(totals),
+        "stages": [
+            {
+                "stage_id": where[0],
+                "attempt": where[1],
+                "delivery": where[2],
+                "lost": lost(*where),
+                **_sums(group),
+            }
+            for where, group in _grouped(totals, place)
+        ],
+        "models": [{"model": key, **_sums(group)} for key, group in _grouped(totals, lambda each: each.model_key)],
+    }
+
+
+def _grouped[K](totals: Iterable[CallTotals], key: Callable[[CallTotals], K]) -> list[tuple[K, list[CallTotals]]]:
+    groups: dict[K, list[CallTotals]] = {}
+    for each in totals:
+        groups.setdefault(key(each), []).append(each)
+    return list(groups.items())
+
+
+def _sums(totals: Sequence[CallTotals]) -> dict[str, Json]:
+    """`unknown`: calls whose cost nobody knows, which `total_cost` leaves out."""
+    open_calls = [each for each in totals if each.state is CallState.RESERVED]
+    return {
+        "total_cost": round(sum(each.cost for each in totals), 12),
+        "total_tokens": sum(each.input_tokens + each.output_tokens for each in totals),
+        "calls": sum(each.calls for each in totals),
+        "unknown": sum(each.unknown for each in totals if each.state is not CallState.RESERVED),
+        "unsettled": sum(each.calls for each in open_calls),
+        "unsettled_cost": sum(each.reserved_cost for each in totals),
+    }
+
+
+def _money(sums: dict[str, Json]) -> str:
+    if not sums["unknown"]:
+        return money(sums["total_cost"])
+    known = f"{money(sums['total_cost'])} + " if sums["total_cost"] else ""
+    return f"{known}unknown ({sums['unknown']} calls)"

@@ -1,0 +1,185 @@
+"""Every call is in the totals of its stage and run, whatever happens."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from engine import Budget, NoInput, RetryPolicy, StageContext, define_stage, define_workflow
+from engine.ai import LiteLLMGateway, ModelInfo, Price, register_models
+from engine.domain.ai_calls import CallState
+from engine.domain.errors import BudgetExceeded
+from engine.domain.lifecycle import Status
+from engine.kernel import RunRerunFrom, WorkflowCompleted
+from engine.kernel.reads import RunView
+from engine.testing import TestKernel
+from engine.testing.fake_ai import FakeAIServer
+from engine.testing.fake_ai.chat import Scripted
+
+NO_WAIT = RetryPolicy(initial=0, jitter=0)
+
+
+@pytest.fixture(autouse=True)
+def thirty_cents_a_call() -> None:
+    register_models(
+        {
+            "dime": ModelInfo(key="dime", id="dime", provider="openai", price=Price(input=0.0, output=0.03)),
+            "free": ModelInfo(key="free", id="free", provider="openai", price=Price(input=1e-6, output=2e-6)),
+            "untold": ModelInfo(key="untold", id="untold", provider="openai"),
+        }
+    )
+
+
+TEN = Scripted(text="ok", usage={"prompt_tokens": 5, "completion_tokens": 10})
+
+
+class Out(BaseModel):
+    said: int = 0
+
+
+def one_stage(body: Any, **options: Any) -> Any:
+    budget = options.pop("run_budget", None)
+    stage = define_stage(id="ask", name="Ask", execute=body, input=NoInput, output=Out, retry=NO_WAIT, **options)
+    return define_workflow(id="w", name="W", budget=budget).pipe(stage).build()
+
+
+def kernel(workflow: Any, gateway: LiteLLMGateway) -> TestKernel:
+    return TestKernel(workflow, ai_gateway=gateway)
+
+
+def check_books(bench: TestKernel, view: RunView) -> None:
+    """Sum of logged calls = stage totals = run totals."""
+    calls = bench.reads.ai_calls(view.run.id)
+    cost, tokens = sum(call.cost or 0.0 for call in calls), sum(call.tokens for call in calls)
+    assert view.run.total_cost == pytest.approx(cost)
+    assert view.run.total_tokens == tokens
+    assert sum(stage.total_cost for stage in view.stages) == pytest.approx(cost)
+    assert sum(stage.total_tokens for stage in view.stages) == tokens
+    assert sum(each.cost for each in bench.reads.call_totals(view.run.id)) == pytest.approx(cost)
+
+
+def test_success_failure_and_retry_are_all_in_the_totals(gateway: LiteLLMGateway) -> None:
+    def body(ctx: StageContext[NoInput]) -> Out:
+        ctx.ai.generate_text("free", f"delivery {ctx.delivery}")
+        if ctx.delivery < 3:
+            raise ValueError("not yet")
+        return Out(said=ctx.delivery)
+
+    bench = kernel(one_stage(body), gateway)
+    view = bench.run("w")
+    assert view.run.status is Status.COMPLETED
+    assert [call.delivery for call in bench.reads.ai_calls(view.run.id)] == [1, 2, 3]
+    assert view.run.total_cost > 0
+    check_books(bench, view)
+    completed = [event for event in bench.events.events if isinstance(event, WorkflowCompleted)]
+    assert completed[0].total_cost == view.run.total_cost
+
+
+def test_a_rerun_adds_to_what_the_run_and_its_stages_have_cost(gateway: LiteLLMGateway) -> None:
+    def ask(stage_id: str) -> Any:
+        def body(ctx: StageContext[NoInput]) -> Out:
+            if stage_id != "last" or ctx.attempt == 0:
+                ctx.ai.generate_text("free", f"{stage_id} {ctx.attempt}")
+            return Out()
+
+        return define_stage(id=stage_id, name=stage_id, execute=body, input=NoInput, output=Out)
+
+    workflow = define_workflow(id="w", name="W").pipe(ask("first")).pipe(ask("second")).pipe(ask("last")).build()
+    bench = kernel(workflow, gateway)
+    before = bench.run("w")
+    bench.dispatch(RunRerunFrom(workflow_run_id=before.run.id, from_stage_id="first"))
+    view = bench.run_to_completion(before.run.id)
+    check_books(bench, view)
+    assert len(bench.reads.ai_calls(view.run.id)) == 5
+    assert [stage.total_cost > 0 for stage in view.stages] == [True, True, True]
+
+
+def test_what_a_lost_delivery_paid_for_is_given_again_and_stays_its_own(
+    gateway: LiteLLMGateway, fake: FakeAIServer
+) -> None:
+    class Died(BaseException):
+        pass
+
+    def body(ctx: StageContext[NoInput]) -> Out:
+        ctx.ai.generate_text("free", "the same")
+        ctx.ai.generate_text("free", "the same")
+        if ctx.delivery == 1:
+            raise Died
+        return Out()
+
+    bench = kernel(one_stage(body), gateway)
+    run_id = bench.create("w")
+    with pytest.raises(Died):
+        bench.run_to_completion(run_id)
+    view = bench.run_to_completion(run_id)
+    assert view.run.status is Status.COMPLETED
+    assert [call.delivery for call in bench.reads.ai_calls(run_id)] == [1, 1]
+    assert len(fake.chats()) == 2
+    check_books(bench, view)
+
+
+def test_a_call_whose_process_died_is_unsettled_and_counts_in_caps(
+    gateway: LiteLLMGateway, fake: FakeAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Died(BaseException):
+        pass
+
+    def body(ctx: StageContext[NoInput]) -> Out:
+        for number in range(4):
+            ctx.ai.generate_text("dime", f"{ctx.delivery} {number}", max_tokens=10)
+        return Out()
+
+    bench = kernel(one_stage(body, run_budget=Budget(max_cost=1.0)), gateway)
+    fake.say(*[TEN] * 9)
+    run_id = bench.create("w")
+
+    def dies(*_given: Any) -> Any:
+        raise Died
+
+    with monkeypatch.context() as patched:
+        patched.setattr("engine.ai.call_log.CallLog.settle", dies)
+        with pytest.raises(Died):
+            bench.run_to_completion(run_id)
+    view = bench.run_to_completion(run_id)
+    assert (view.run.status, view.run.failure_code) == (Status.FAILED, "BUDGET_EXCEEDED")
+    states = [(call.state, call.delivery) for call in bench.reads.ai_calls(run_id)]
+    assert states == [(CallState.RESERVED, 1), (CallState.SETTLED, 2), (CallState.SETTLED, 2)]
+    assert len(fake.chats()) == 3
+    check_books(bench, view)
+
+
+@pytest.mark.parametrize("where", ["run_budget", "budget"])
+def test_the_fourth_call_of_thirty_cents_is_not_sent_with_a_dollar(
+    gateway: LiteLLMGateway, fake: FakeAIServer, where: str
+) -> None:
+    async def body(ctx: StageContext[NoInput]) -> Out:
+        asked = (ctx.ai.aio.generate_text("dime", f"number {n}", max_tokens=10) for n in range(5))
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        refused = [each for each in answers if isinstance(each, BudgetExceeded)]
+        assert len(refused) == 2
+        raise refused[0]
+
+    bench = kernel(one_stage(body, **{where: Budget(max_cost=1.0)}), gateway)
+    fake.say(*[TEN] * 5)
+    view = bench.run("w")
+    assert view.run.failure_code == "BUDGET_EXCEEDED"
+    assert view.jobs[0].attempt == 1
+    assert len(fake.chats()) == 3
+    assert view.run.total_cost == pytest.approx(0.9)
+    check_books(bench, view)
+
+
+def test_an_unknown_price_passes_a_cap_on_cost_only_when_it_is_given(
+    gateway: LiteLLMGateway, fake: FakeAIServer
+) -> None:
+    def body(ctx: StageContext[NoInput]) -> Out:
+        ctx.ai.generate_text("untold", "hi", price=Price(input=0, output=0.001), max_tokens=10)
+        ctx.ai.generate_text("untold", "hi", max_tokens=10)
+        return Out()
+
+    bench = kernel(one_stage(body, budget=Budget(max_cost=1.0)), gateway)
+    view = bench.run("w")
+    assert view.run.failure_code == "BUDGET_EXCEEDED"
+    assert "not known" in (view.run.failure_message or "")
+    assert len(fake.chats()) == 1
