@@ -52,13 +52,14 @@ class CountingProxy:
                     assert isinstance(source, socket.socket)
                     try:
                         data = source.recv(65536)
+                        if source is client:
+                            asked = True
+                        elif asked:
+                            # Before the client has its answer, and may look at the count.
+                            asked = False
+                            self.round_trips += 1
                         sink.sendall(data)
                     except OSError:
                         return
                     if not data:
                         return
-                    if source is client:
-                        asked = True
-                    elif asked:
-                        asked = False
-                        self.round_trips += 1
