@@ -1,0 +1,42 @@
+"""litellm takes seconds to import, so it is imported by the first call of a model and not before."""
+
+import subprocess
+import sys
+
+import pytest
+
+ASK = (
+    "from engine.ai import AIHelper, LiteLLMGateway; from engine.testing import InMemoryAICallLogger; "
+    "ai = AIHelper('t', InMemoryAICallLogger(), LiteLLMGateway()); "
+    "before = 'litellm' in sys.modules; "
+    "ai.generate_text('gpt-4o-mini', 'hi', provider_options={'mock_response': 'yes'}); "
+    "print(before, 'litellm' in sys.modules)"
+)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "engine",
+        "engine.ai",
+        "engine.bootstrap.aws",
+        "engine.bootstrap.embedded",
+        "functions.jobs",
+        "functions.maintenance",
+    ],
+)
+def test_importing_does_not_import_litellm(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('litellm' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_looking_up_a_price_does_not_either() -> None:
+    code = "import sys; from engine.ai import get_model; get_model('gpt-4o-mini'); sys.exit('litellm' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_first_call_does() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {ASK}"], check=True, capture_output=True, text=True, timeout=90
+    )
+    assert done.stdout.split() == ["False", "True"]
