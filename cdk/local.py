@@ -57,6 +57,7 @@ class Cloud:
             text=True,
             stdin=subprocess.DEVNULL,
             stdout=stdout,
+            stderr=None if stdout is None else subprocess.STDOUT,
             check=True,
         )
 

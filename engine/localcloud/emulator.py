@@ -20,7 +20,8 @@ from engine.localcloud.ports import free_port
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-cloud" / "bin" / "python"
 READY_SECONDS = 30.0
-STOP_SECONDS = 10.0
+STOP_SECONDS = 60.0
+"""What deployed functions unpacked is removed meanwhile."""
 REGION = "us-east-1"
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
