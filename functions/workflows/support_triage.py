@@ -130,7 +130,9 @@ def _annotate(ctx: StageContext[tuple[Ticket, ...], Models], found: Sorted) -> N
             "decision.rationale": verdict.rationale,
             "decision.fallback": found.fallback,
         },
-        actor=Actor(kind="system" if found.fallback else "agent", id="fallback" if found.fallback else ctx.config.model),
+        actor=Actor(
+            kind="system" if found.fallback else "agent", id="fallback" if found.fallback else ctx.config.model
+        ),
         idempotency_key=found.ticket.id,
     )
 
