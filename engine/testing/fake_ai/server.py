@@ -16,6 +16,9 @@ from engine.domain.stored_value import Json
 from engine.testing.fake_ai.batches import Batches
 from engine.testing.fake_ai.chat import Scripted, completion, embeddings, stream
 
+BEFORE_CUT = 0.5
+"""Seconds a stream stands still before it is cut off: a client drops what it has not read when it breaks."""
+
 
 class FakeAIServer:
     """An OpenAI-compatible server: chat, also streamed and with tools, embeddings, files and batches.
@@ -123,6 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             for number, piece in enumerate(stream(request, script)):
                 if script.cut is not None and number >= script.cut:
+                    time.sleep(BEFORE_CUT)
                     self.close_connection = True
                     self.connection.shutdown(socket.SHUT_WR)
                     return
