@@ -240,6 +240,13 @@ MUTANTS = (
         f"{FAULTS}/test_reaping.py::test_a_job_that_kills_every_worker_is_given_up_after_its_deliveries",
     ),
     Mutant(
+        "a hand-back is free only so often",
+        "engine/kernel/leases.py",
+        "refund = refund and job.attempt < MOST_DELIVERIES",
+        "refund = refund",
+        f"{KERNEL}/test_executing.py::test_a_job_that_is_handed_back_for_ever_ends",
+    ),
+    Mutant(
         "what cannot be stored fails its stage",
         "engine/kernel/finishing.py",
         "except InvalidInput as error:",

@@ -63,7 +63,7 @@ def change_job(tx: Tx, ws: WriteSet, job: JobRecord | None, *, cancel: bool) -> 
     if ws.job.error is not None:
         patch["last_error"] = ws.job.error
     if ws.job.refund:
-        patch["attempt"] = job.attempt - 1
+        patch["max_attempts"] = job.max_attempts + 1
     changed = tx.jobs.update(job.id, patch)
     return None if ws.job.renew is None else changed.lease_until
 

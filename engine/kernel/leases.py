@@ -13,6 +13,9 @@ from engine.ports.write_set import Closes, JobChange, StageChange, Verdict, Writ
 
 EXPIRED_CODE = "LEASE_EXPIRED"
 
+MOST_DELIVERIES = 20
+"""Deliveries after which a hand-back counts like any other end: a job that always meets one must end some time."""
+
 
 def take_back(job: JobRecord, deps: Deps, *, expired: bool, refund: bool = False) -> bool:
     """Ends the lease the job was read with: PENDING again, or FAILED once its deliveries are spent.
@@ -26,6 +29,7 @@ def take_back(job: JobRecord, deps: Deps, *, expired: bool, refund: bool = False
     if run is None or stage is None:
         return False
     now = Now.of(deps.clock, deps.ids)
+    refund = refund and job.attempt < MOST_DELIVERIES
     spent = job.attempt >= job.max_attempts and not refund
     change = JobChange(
         job_id=job.id,

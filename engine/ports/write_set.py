@@ -69,7 +69,8 @@ class JobChange:
     """Moves a job from `status_in` to `to`.
 
     `token`, when given, must be the job's lease token. With `expired` its lease must have run out on the store's clock.
-    `due_in` (seconds) is when a job sent back to PENDING may run again; `refund` takes its last claim off the count.
+    `due_in` (seconds) is when a job sent back to PENDING may run again; `refund` allows it one more claim in
+    place of the last, which keeps its number: what was booked under it, idempotency keys and model calls, stays apart.
     """
 
     job_id: str

@@ -8,6 +8,7 @@ from engine.domain.events import StageFailed
 from engine.domain.lifecycle import Status
 from engine.kernel import JobExecute, LeaseReapStale, RunCancel
 from engine.kernel.deliveries import JobRelease, JobTimeout
+from engine.kernel.leases import MOST_DELIVERIES
 from engine.kernel.outcomes import Failed, Ghost
 from engine.ports.persistence import NoClaim
 from engine.ports.transaction import LeaseState
@@ -233,8 +234,20 @@ def test_a_job_handed_back_is_not_counted_and_starts_at_once(make_bench: MakeBen
     assert bench.dispatch(JobRelease(delivery=delivery))
     assert not bench.dispatch(JobRelease(delivery=delivery))
     assert isinstance(bench.finish(delivery).outcome, Ghost)
-    assert (bench.job(run_id).status, bench.job(run_id).attempt) == (Status.PENDING, 0)
-    assert bench.start().claim.job.attempt == 1
+    assert bench.job(run_id).status is Status.PENDING
+    again = bench.start().claim.job
+    assert (again.attempt, again.max_attempts) == (2, delivery.claim.job.max_attempts + 1)
+
+
+def test_a_job_that_is_handed_back_for_ever_ends(make_bench: MakeBench) -> None:
+    bench = make_bench(pipeline(stage()))
+    run_id = bench.create()
+    for _ in range(MOST_DELIVERIES + 10):
+        delivery = bench.try_start()
+        if not isinstance(delivery, NoClaim):
+            bench.dispatch(JobRelease(delivery=delivery))
+    assert bench.run_of(run_id).failure_code == "LEASE_EXPIRED"
+    assert bench.job(run_id).attempt == MOST_DELIVERIES + 2, "what its retries still allow"
 
 
 def test_a_body_past_its_time_fails_and_its_late_result_is_a_ghost(make_bench: MakeBench) -> None:

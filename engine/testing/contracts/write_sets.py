@@ -240,8 +240,11 @@ class WriteSetContract(StoreContract):
 
     @pytest.mark.usefixtures("claimed")
     def test_a_delivery_handed_back_is_not_counted(self, persistence: Persistence) -> None:
+        before = job_of(persistence)
         persistence.apply(hands_back(token="t", refund=True))
-        assert (job_of(persistence).status, job_of(persistence).attempt) == (Status.PENDING, 0)
+        after = job_of(persistence)
+        assert (after.status, after.attempt) == (Status.PENDING, before.attempt)
+        assert after.max_attempts == before.max_attempts + 1
         assert persistence.apply(completes()).verdict is Verdict.LOST
 
     @pytest.mark.usefixtures("claimed")

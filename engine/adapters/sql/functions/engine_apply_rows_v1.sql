@@ -97,7 +97,7 @@ begin
       when target = 'PENDING' then moment + make_interval(secs => (change->>'due_in')::float8) else due_at end,
     lease_until = case when target <> 'RUNNING' then null when change ? 'renew'
       then moment + make_interval(secs => (change->>'renew')::float8) else lease_until end,
-    attempt = attempt - (change ? 'refund')::int,
+    max_attempts = max_attempts + (change ? 'refund')::int,
     last_error = coalesce(change->>'error', last_error)
   where id = j.id
   returning case when change ? 'renew' then lease_until end into lease_end;
