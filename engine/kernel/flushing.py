@@ -4,15 +4,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import takewhile
 from typing import Any, Self
 
-from engine.domain.errors import StoreUnavailable
+from engine.domain.errors import EngineError, StoreUnavailable
 from engine.domain.events import Event, parse_event
 from engine.domain.records import OutboxRecord
 from engine.kernel.commands import OutboxFlush
 from engine.kernel.deps import Deps
 from engine.kernel.outputs import load_value
-from engine.ports.event_sink import PartiallyDelivered, SinkUnavailable
+from engine.ports.event_sink import BatchingSink, PartiallyDelivered, SinkUnavailable
 from engine.ports.transaction import Tx
 
 CLAIM_SECONDS = 60.0
@@ -69,21 +70,40 @@ def _flush_until_refused(run_id: str, deps: Deps, *, limit: int) -> FlushCounts:
     records = deps.persistence.transact(
         lambda tx: tx.outbox.claim(run_id, token=token, seconds=CLAIM_SECONDS, limit=limit)
     )
-    emitted: list[str] = []
-    refusal = None
-    give_up_at = time.monotonic() + EMIT_SECONDS
-    for record in records:
-        if time.monotonic() > give_up_at:
-            break
-        refusal = _emit(record, deps)
-        if refusal is not None:
-            break
-        emitted.append(record.id)
     if not records:
         return FlushCounts()
-    published = _mark(run_id, token, emitted, refusal, deps, all_emitted=len(emitted) == len(records))
+    arrived, refusal = _emit_in_order(records, deps)
+    emitted = [record.id for record in records[:arrived]]
+    published = _mark(run_id, token, emitted, refusal, deps, all_emitted=arrived == len(records))
     is_dead = refusal is not None and refusal.dead
     return FlushCounts(published, failed=int(refusal is not None and not is_dead), dead_lettered=int(is_dead))
+
+
+def _emit_in_order(records: Sequence[OutboxRecord], deps: Deps) -> tuple[int, Refusal | None]:
+    """How many events arrived, from the first on, and why the next was refused, if it was."""
+    give_up_at = time.monotonic() + EMIT_SECONDS
+    arrived = 0
+    while arrived < len(records) and time.monotonic() < give_up_at:
+        together = _emit_together(records[arrived:], deps)
+        if together == 0:
+            refusal = _emit(records[arrived], deps)
+            if refusal is not None:
+                return arrived, refusal
+        arrived += together or 1
+    return arrived, None
+
+
+def _emit_together(records: Sequence[OutboxRecord], deps: Deps) -> int:
+    """How many of the events a sink of batches took at once. One that failed before is tried by itself."""
+    if not isinstance(deps.event_sink, BatchingSink):
+        return 0
+    events: list[Event] = []
+    for record in takewhile(lambda record: record.last_error is None, records):
+        try:
+            events.append(_event(record, deps))
+        except (EngineError, ValueError):  # told when it is tried by itself
+            break
+    return deps.event_sink.emit_first(events) if len(events) > 1 else 0
 
 
 def _emit(record: OutboxRecord, deps: Deps) -> Refusal | None:

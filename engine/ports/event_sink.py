@@ -1,4 +1,5 @@
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from engine.domain.events import Event
 
@@ -19,6 +20,18 @@ class EventSink(Protocol):
     max_retries: int
 
     def emit(self, event: Event, *, skip: frozenset[str] = frozenset()) -> None: ...
+
+
+@runtime_checkable
+class BatchingSink(EventSink, Protocol):
+    """A sink that takes several events in one call."""
+
+    def emit_first(self, events: Sequence[Event]) -> int:
+        """Delivers events from the first on, as many as one call takes; gives how many arrived before one did not.
+
+        Never raises for what the sink says: an event that did not arrive is emitted by itself, which tells why. Later
+        ones of the same call may have arrived, and will again.
+        """
 
 
 class PartiallyDelivered(Exception):

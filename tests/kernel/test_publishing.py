@@ -1,10 +1,12 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from itertools import takewhile
 
 import pytest
 
 from engine.domain.errors import DefinitionError, StoreUnavailable
 from engine.domain.events import Event, WorkflowCreated
+from engine.domain.stored_value import Json
 from engine.kernel import CompositeSink, OutboxFlush, PluginReplayDLQ, PluginRunner, define_plugin
 from engine.ports.event_sink import EventSink, PartiallyDelivered, SinkUnavailable
 from engine.testing import CollectingEventSink, FakeClock, InMemoryBlobStore
@@ -82,6 +84,68 @@ def test_an_unreachable_sink_is_tried_for_ever_less_and_less_often(make_bench: M
     assert [wait.total_seconds() for wait in waits[:5]] == [5, 5, 10, 20, 40]
     assert max(waits) == timedelta(hours=1)
     assert counts(bench) == (2, 0, 0)
+
+
+class InBatches(CollectingEventSink):
+    """Takes two events in one call. Those whose type is in `refused` do not arrive, together or alone."""
+
+    def __init__(self, refused: frozenset[str] = frozenset()) -> None:
+        super().__init__(max_retries=1)
+        self.refused, self.calls = refused, 0
+
+    def emit_first(self, events: Sequence[Event]) -> int:
+        self.calls += 1
+        arrived = list(takewhile(lambda event: event.type not in self.refused, events[:2]))
+        self.events.extend(arrived)
+        return len(arrived)
+
+    def emit(self, event: Event, *, skip: frozenset[str] = frozenset()) -> None:
+        self.calls += 1
+        if event.type in self.refused:
+            raise ValueError("refused")
+        super().emit(event, skip=skip)
+
+
+def test_a_sink_of_batches_gets_several_events_at_once(make_bench: MakeBench) -> None:
+    sink = InBatches()
+    bench = make_bench(pipeline(stage()), event_sink=sink)
+    run_id = bench.create()
+    bench.work()
+    assert counts(bench) == (5, 0, 0)
+    assert sink.calls == 3, "two, two and the last one by itself"
+    assert sink.types() == bench.told(run_id)
+
+
+def test_an_event_refused_among_others_is_tried_by_itself_and_the_later_ones_follow(make_bench: MakeBench) -> None:
+    sink = InBatches(frozenset({"stage:started"}))
+    bench = make_bench(pipeline(stage()), event_sink=sink)
+    run_id = bench.create()
+    bench.work()
+    assert counts(bench) == (4, 0, 1)
+    assert sink.types() == [told for told in bench.told(run_id) if told != "stage:started"]
+    assert [dead.last_error for dead in bench.reads.dead_letters()] == ["refused"]
+
+
+class Away(InMemoryBlobStore):
+    away = False
+
+    def get(self, key: str) -> Json:
+        if self.away:
+            raise StoreUnavailable("no blobs")
+        return super().get(key)
+
+
+def test_an_event_that_cannot_be_read_is_no_part_of_a_batch(make_bench: MakeBench) -> None:
+    sink, blobs = InBatches(), Away()
+    bench = make_bench(pipeline(stage(body=lambda _: "x" * 10_000)), event_sink=sink, blob_store=blobs)
+    run_id = bench.create()
+    bench.work()
+    blobs.away = True
+    assert counts(bench) == (4, 1, 0)
+    blobs.away = False
+    bench.clock.advance(10)
+    assert counts(bench) == (1, 0, 0)
+    assert sink.types() == bench.told(run_id)
 
 
 def test_a_held_back_run_asks_to_be_flushed_again(make_bench: MakeBench) -> None:

@@ -1,4 +1,6 @@
 import json
+from collections.abc import Sequence
+from itertools import accumulate, takewhile
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -10,6 +12,11 @@ from engine.domain.events import Event
 from engine.ports.event_sink import SinkUnavailable
 
 ENTRY_BYTES = 256 * 1024
+"""What an entry, and all entries of one call together, may have."""
+
+ENTRIES = 10
+"""What one call takes."""
+
 SMALL_TEXT = 256
 
 
@@ -20,7 +27,7 @@ class EventRefused(EngineError):
 
 
 class EventBridgeSink:
-    """One `PutEvents` per event: its type is the detail type, its payload with id and sequence the detail."""
+    """An event's type is the detail type, its payload with id and sequence the detail."""
 
     def __init__(self, clients: Clients, bus: str, *, source: str = "workflow-engine", max_retries: int = 3) -> None:
         self._clients, self._bus, self._source = clients, bus, source
@@ -36,6 +43,14 @@ class EventBridgeSink:
             message = f"event {event.id!r}: {failed['ErrorCode']} {failed.get('ErrorMessage', '')}"
             raise SinkUnavailable(message) if is_passing_code(failed["ErrorCode"]) else EventRefused(message)
 
+    def emit_first(self, events: Sequence[Event]) -> int:
+        entries = _one_call([self._entry(event) for event in events[:ENTRIES]])
+        try:
+            answer = self._clients("events").put_events(Entries=entries)
+        except (BotoCoreError, ClientError):
+            return 0
+        return sum(1 for _ in takewhile(lambda each: "ErrorCode" not in each, answer["Entries"]))
+
     def _entry(self, event: Event) -> dict[str, Any]:
         entry = {
             "EventBusName": self._bus,
@@ -47,6 +62,11 @@ class EventBridgeSink:
         detail = {**event.payload(), "id": event.id, "sequence": event.sequence}
         whole = entry | {"Detail": _compact(detail)}
         return whole if entry_size(whole) < ENTRY_BYTES else entry | {"Detail": _compact(cut(detail))}
+
+
+def _one_call(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    sizes = accumulate(entry_size(entry) for entry in entries)
+    return [entry for entry, size in zip(entries, sizes, strict=True) if size < ENTRY_BYTES]
 
 
 def entry_size(entry: dict[str, Any]) -> int:

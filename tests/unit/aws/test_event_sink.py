@@ -93,3 +93,37 @@ def test_what_will_pass_is_not_held_against_the_event(events: Recorded) -> None:
 def test_a_rejection_is_one(events: Recorded) -> None:
     with pytest.raises(EventRefused, match="e1"):
         EventBridgeSink(only(events), "bus").emit(completed())
+
+
+def taken(*codes: str | None) -> Recorded:
+    return Recorded({"Entries": [{"EventId": "x"} if code is None else {"ErrorCode": code} for code in codes]})
+
+
+def test_ten_events_go_in_one_call() -> None:
+    events = taken(*[None] * 10)
+    assert EventBridgeSink(only(events), "bus").emit_first([completed()] * 12) == 10
+    assert [len(call["Entries"]) for call in events.calls] == [10]
+
+
+def test_the_entries_of_a_call_stay_within_its_size() -> None:
+    events = taken(None)
+    assert EventBridgeSink(only(events), "bus").emit_first([completed("x" * (ENTRY_BYTES // 2))] * 3) == 1
+    assert [len(call["Entries"]) for call in events.calls] == [1]
+
+
+@pytest.mark.parametrize(
+    ("events", "arrived"),
+    [
+        (taken(None, "MalformedDetail", None), 1),
+        (taken("ThrottlingException", None, None), 0),
+        (Recorded(aws_error("ThrottlingException")), 0),
+        (Recorded(ReadTimeoutError(endpoint_url="x")), 0),
+    ],
+)
+def test_a_call_tells_how_many_arrived_before_one_did_not(events: Recorded, arrived: int) -> None:
+    assert EventBridgeSink(only(events), "bus").emit_first([completed()] * 3) == arrived
+
+
+def test_the_real_call_takes_several_entries(clients: Clients) -> None:
+    clients("events").create_event_bus(Name="bus")
+    assert EventBridgeSink(clients, "bus").emit_first([completed()] * 3) == 3
