@@ -89,4 +89,4 @@ def _money(sums: dict[str, Json]) -> str:
     if not sums["unknown"]:
         return money(sums["total_cost"])
     known = f"{money(sums['total_cost'])} + " if sums["total_cost"] else ""
-    return f"{known}unknown ({sums['unknown']} calls)"
+    return f"{known}unknown ({sums['unknown']} call{'' if sums['unknown'] == 1 else 's'})"
