@@ -31,11 +31,13 @@ class HomeReads(Reads):
 
 @dataclass(frozen=True)
 class EngineHome:
-    """An embedded engine in `folder`; `registry` names its workflows, `database_url` another store."""
+    """An embedded engine in `folder`; `registry` names its workflows, `database_url` another store, `ai_base_url` a
+    server of models."""
 
     folder: Path
     registry: str = "tests.processes.pipelines:WORKFLOWS"
     database_url: str | None = None
+    ai_base_url: str | None = None
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -73,6 +75,8 @@ class EngineHome:
         mine = {"ENGINE_REGISTRY": self.registry, "ENGINE_CODE": str(ROOT)}
         if self.database_url:
             mine["DATABASE_URL"] = self.database_url
+        if self.ai_base_url:
+            mine["ENGINE_AI_BASE_URL"] = self.ai_base_url
         return inherited | mine
 
 
