@@ -1,6 +1,6 @@
 """`engine runs cost`: the books of one run."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from engine.cli.formats import money
 from engine.cli.printing import say, say_fields, say_json, say_table
@@ -39,14 +39,10 @@ def say_cost(view: RunView, totals: Sequence[CallTotals], *, json: bool) -> None
 
 def cost_document(view: RunView, totals: Sequence[CallTotals]) -> dict[str, Json]:
     """Sums of calls by stage, attempt and delivery, and by model. `lost`: that delivery did not finish its stage."""
-    current = {stage.stage_id: stage.attempt for stage in view.stages}
-    deliveries = {job.stage_id: job.attempt for job in sorted(view.jobs, key=lambda job: job.id)}
+    last = _last_deliveries(view, totals)
 
     def place(each: CallTotals) -> tuple[str, int, int]:
         return each.stage_id or "", each.attempt, each.delivery
-
-    def lost(stage_id: str, attempt: int, delivery: int) -> bool:
-        return attempt == current.get(stage_id, attempt) and delivery < deliveries.get(stage_id, delivery)
 
     return {
         "run_id": view.run.id,
@@ -56,13 +52,26 @@ def cost_document(view: RunView, totals: Sequence[CallTotals]) -> dict[str, Json
                 "stage_id": where[0],
                 "attempt": where[1],
                 "delivery": where[2],
-                "lost": lost(*where),
+                "lost": where[2] < last[where[:2]],
                 **_sums(group),
             }
             for where, group in _grouped(totals, place)
         ],
         "models": [{"model": key, **_sums(group)} for key, group in _grouped(totals, lambda each: each.model_key)],
     }
+
+
+def _last_deliveries(view: RunView, totals: Sequence[CallTotals]) -> Mapping[tuple[str, int], int]:
+    """By stage and attempt. Of attempts before the last only those deliveries are known that made calls."""
+    last: dict[tuple[str, int], int] = {}
+    made = [(each.stage_id or "", each.attempt, each.delivery) for each in totals]
+    current = {stage.id: stage.attempt for stage in view.stages}
+    jobs = [
+        (job.stage_id, current[job.stage_record_id], job.attempt) for job in view.jobs if job.stage_record_id in current
+    ]
+    for stage_id, attempt, delivery in [*made, *jobs]:
+        last[stage_id, attempt] = max(delivery, last.get((stage_id, attempt), 0))
+    return last
 
 
 def _grouped[K](totals: Iterable[CallTotals], key: Callable[[CallTotals], K]) -> list[tuple[K, list[CallTotals]]]:

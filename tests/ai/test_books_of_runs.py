@@ -119,13 +119,15 @@ def test_every_kind_of_call_is_in_all_sums_of_a_failed_run_and_of_its_rerun(
     assert trouble["unsettled_cost"] > 0
     assert {(each["stage_id"], each["delivery"]) for each in costs["stages"] if each["lost"]} == {("stumble", 1)}
 
-    again = engine("runs", "rerun", run_id, "--from", "listen", "-o", "json")
+    again = engine("runs", "rerun", run_id, "--from", "stumble", "-o", "json")
     assert (again.code, again.json["status"]) == (0, "COMPLETED")
     after, all_calls = check(engine, store, tmp_path, run_id)
     assert all_calls[: len(calls)] == calls
-    assert len(all_calls) == len(calls) + 7
+    assert len(all_calls) == len(calls) + 9
     assert after["total_cost"] > costs["total_cost"] > CENT
     assert {each["attempt"] for each in after["stages"] if each["stage_id"] == "end"} == {0, 1}
+    lost = {(each["stage_id"], each["attempt"], each["delivery"]) for each in after["stages"] if each["lost"]}
+    assert lost == {("stumble", 0, 1), ("stumble", 1, 1)}
 
 
 def test_half_a_batch_costs_half_the_price_of_what_succeeded(engine: Call, store: str, tmp_path: Path) -> None:
