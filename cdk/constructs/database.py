@@ -12,6 +12,7 @@ from aws_cdk import aws_rds as rds
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
+from cdk import certificates
 from cdk.config import Aurora, Instance
 from cdk.constructs.database_proxy import DatabaseProxy
 from cdk.constructs.network import Network
@@ -22,10 +23,8 @@ OWNER = "engine_owner"
 APPLICATION = "engine_app"
 """The role functions log in as, by tokens of IAM; the migration makes it."""
 
-CERTIFICATES = "functions/rds-global-bundle.pem"
-VERIFIED = f"sslmode=verify-full&sslrootcert=/var/task/{CERTIFICATES}"
-POSTGRES = "17"
-AURORA_POSTGRES = "17.4"
+POSTGRES, POSTGRES_MAJOR = "17.9", "17"
+"""RDS takes no new databases of old minor versions (17.4 and older since May 2026); cfn-lint says when this is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +39,16 @@ class Login:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """`application` is every function's login, `owner` the migration's. `role` is made by the migration."""
+    """`application` is every function's login, `owner` the migration's. `role` is made by the migration.
+
+    `capacity` are the metrics that say how near the database is to what it can do.
+    """
 
     application: Login
     owner: Login
     role: str | None = None
     alarms: Sequence[cloudwatch.Alarm] = ()
+    capacity: Sequence[cloudwatch.IMetric] = ()
 
 
 class AuroraDatabase(Construct):
@@ -54,18 +57,18 @@ class AuroraDatabase(Construct):
     def __init__(self, scope: Construct, construct_id: str, *, network: Network, settings: Aurora, keep: bool) -> None:
         super().__init__(scope, construct_id)
         pause = Duration.seconds(settings.pause_after) if settings.min_acu == 0 else None
-        group = _group(self, network)
+        group, owner = _group(self, network), _owner(self, keep=keep)
         self.cluster = rds.DatabaseCluster(
             self,
             "Cluster",
             engine=rds.DatabaseClusterEngine.aurora_postgres(
-                version=rds.AuroraPostgresEngineVersion.of(AURORA_POSTGRES, POSTGRES)
+                version=rds.AuroraPostgresEngineVersion.of(POSTGRES, POSTGRES_MAJOR)
             ),
             writer=rds.ClusterInstance.serverless_v2("Writer", publicly_accessible=False),
             serverless_v2_min_capacity=settings.min_acu,
             serverless_v2_max_capacity=settings.max_acu,
             serverless_v2_auto_pause_duration=pause,
-            credentials=rds.Credentials.from_generated_secret(OWNER),
+            credentials=rds.Credentials.from_secret(owner),
             default_database_name=DATABASE,
             iam_authentication=True,
             storage_encrypted=True,
@@ -79,24 +82,26 @@ class AuroraDatabase(Construct):
             security_groups=[group],
         )
         host = self.cluster.cluster_endpoint.hostname
-        resource = self.cluster.cluster_resource_identifier
+        application = _iam_login(self, host, self.cluster.cluster_resource_identifier)
         if settings.proxy:
             proxy = DatabaseProxy(self, "Proxy", cluster=self.cluster, network=network, group=group, role=APPLICATION)
-            host, resource = proxy.host, proxy.resource
+            application = _iam_login(self, proxy.host, proxy.resource, certificates.PROXY)
+        utilization = self.cluster.metric_acu_utilization(period=Duration.minutes(5), statistic="Average")
         near_max = cloudwatch.Alarm(
             self,
             "NearMaximum",
-            metric=self.cluster.metric_acu_utilization(period=Duration.minutes(5), statistic="Average"),
+            metric=utilization,
             threshold=90,
             evaluation_periods=3,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
             alarm_description="The database has had nearly its maximum of ACU for 15 minutes: raise aurora.max_acu.",
         )
         self.database = Database(
-            application=_iam_login(self, host, resource),
-            owner=_secret_login(self.cluster.cluster_endpoint.hostname, self.cluster.secret, keep=keep),
+            application=application,
+            owner=_secret_login(host, self.cluster.secret),
             role=APPLICATION,
             alarms=(near_max,),
+            capacity=(utilization,),
         )
 
 
@@ -107,14 +112,15 @@ class InstanceDatabase(Construct):
         self, scope: Construct, construct_id: str, *, network: Network, settings: Instance, keep: bool
     ) -> None:
         super().__init__(scope, construct_id)
+        owner = _owner(self, keep=keep)
         self.instance = rds.DatabaseInstance(
             self,
             "Instance",
-            engine=rds.DatabaseInstanceEngine.postgres(version=rds.PostgresEngineVersion.of(POSTGRES, POSTGRES)),
+            engine=rds.DatabaseInstanceEngine.postgres(version=rds.PostgresEngineVersion.of(POSTGRES, POSTGRES_MAJOR)),
             instance_type=ec2.InstanceType(settings.size),
             allocated_storage=settings.storage,
             storage_type=rds.StorageType.GP3,
-            credentials=rds.Credentials.from_generated_secret(OWNER),
+            credentials=rds.Credentials.from_secret(owner),
             database_name=DATABASE,
             iam_authentication=True,
             storage_encrypted=True,
@@ -132,7 +138,7 @@ class InstanceDatabase(Construct):
         host = self.instance.db_instance_endpoint_address
         self.database = Database(
             application=_iam_login(self, host, str(self.instance.instance_resource_id)),
-            owner=_secret_login(host, self.instance.secret, keep=keep),
+            owner=_secret_login(host, self.instance.secret),
             role=APPLICATION,
         )
 
@@ -152,8 +158,8 @@ def _group(scope: Construct, network: Network) -> ec2.SecurityGroup:
     return group
 
 
-def _iam_login(scope: Construct, host: str, resource: str) -> Login:
-    """`resource` is the id by which IAM knows the database, not its name."""
+def _iam_login(scope: Construct, host: str, resource: str, roots: str = certificates.RDS) -> Login:
+    """`resource` is the id by which IAM knows the database, not its name; `roots` sign its certificate."""
     user = Stack.of(scope).format_arn(
         service="rds-db",
         resource="dbuser",
@@ -161,19 +167,25 @@ def _iam_login(scope: Construct, host: str, resource: str) -> Login:
         arn_format=ArnFormat.COLON_RESOURCE_NAME,
     )
     grant = iam.PolicyStatement(actions=["rds-db:connect"], resources=[user])
-    return Login(url=_url(APPLICATION, host), kind="iam", grants=[grant])
+    return Login(url=_url(APPLICATION, host, roots), kind="iam", grants=[grant])
 
 
-def _secret_login(host: str, secret: secretsmanager.ISecret | None, *, keep: bool) -> Login:
-    assert secret is not None, "its credentials are generated"
+def _owner(scope: Construct, *, keep: bool) -> rds.DatabaseSecret:
+    """The owner's name and password. Kept with the database, whose owner nobody could be otherwise."""
+    secret = rds.DatabaseSecret(scope, "Owner", username=OWNER)
     secret.apply_removal_policy(RemovalPolicy.RETAIN if keep else RemovalPolicy.DESTROY)
-    return Login(
-        url=_url(OWNER, host), kind="secret", secret_arn=secret.secret_arn, grants=[_read_secret(secret.secret_arn)]
-    )
+    return secret
 
 
-def _url(user: str, host: str) -> str:
-    return f"postgresql+pg8000://{user}@{host}:{PORT}/{DATABASE}?{VERIFIED}"
+def _secret_login(host: str, secret: secretsmanager.ISecret | None) -> Login:
+    assert secret is not None, "the database was given one"
+    arn = secret.secret_arn
+    return Login(url=_url(OWNER, host, certificates.RDS), kind="secret", secret_arn=arn, grants=[_read_secret(arn)])
+
+
+def _url(user: str, host: str, roots: str) -> str:
+    verified = f"sslmode=verify-full&sslrootcert=/var/task/{roots}"
+    return f"postgresql+pg8000://{user}@{host}:{PORT}/{DATABASE}?{verified}"
 
 
 def _read_secret(arn: str) -> iam.PolicyStatement:

@@ -1,4 +1,4 @@
-"""One dashboard, and where alarms go."""
+"""One dashboard, where alarms go, and the alarms on what functions count themselves."""
 
 from collections.abc import Sequence
 
@@ -8,28 +8,28 @@ from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-NAMESPACE, SERVICE = "WorkflowEngine", "workflow-engine"
-JOBS = ("JobsCompleted", "JobsFailed", "JobsSuspended", "JobsGhost")
-UPKEEP = ("StuckRuns", "LeasesReaped", "MessagesUnread")
+NAMESPACE = "WorkflowEngine"
+LATE_EVENTS = Duration.minutes(15)
+PERIOD = Duration.minutes(5)
+PERCENTILES = ("p50", "p95", "Maximum")
 
 
 class Watching(Construct):
-    """Every alarm of the deployment at a glance, and what the functions count."""
+    """Every alarm of the deployment at a glance, and what its functions count under the name `service`."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, alarms: Sequence[cloudwatch.Alarm], topic_arn: str | None
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        service: str,
+        alarms: Sequence[cloudwatch.Alarm],
+        capacity: Sequence[cloudwatch.IMetric],
+        topic_arn: str | None,
     ) -> None:
         super().__init__(scope, construct_id)
-        stuck = cloudwatch.Alarm(
-            self,
-            "StuckRuns",
-            metric=_counted("StuckRuns"),
-            threshold=1,
-            evaluation_periods=1,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-            alarm_description="Runs were found that nothing would have woken; maintenance has taken them up again.",
-        )
-        self.alarms = [*alarms, stuck]
+        self._service = service
+        self.alarms = [*alarms, self._stuck_runs(), self._late_events()]
         if topic_arn is not None:
             topic = sns.Topic.from_topic_arn(self, "Topic", topic_arn)
             for alarm in self.alarms:
@@ -40,21 +40,58 @@ class Watching(Construct):
             default_interval=Duration.hours(12),
             widgets=[
                 [cloudwatch.AlarmStatusWidget(alarms=self.alarms, title="Alarms", width=24, height=6)],
-                [_graph("Jobs", JOBS), _graph("Upkeep", UPKEEP)],
-                [cloudwatch.AlarmWidget(alarm=alarm, title=alarm.node.path, width=6) for alarm in alarms],
+                *self._graphs(capacity),
+                [cloudwatch.AlarmWidget(alarm=alarm, title=alarm.node.path, width=6) for alarm in self.alarms],
             ],
         )
 
+    def _stuck_runs(self) -> cloudwatch.Alarm:
+        return cloudwatch.Alarm(
+            self,
+            "StuckRuns",
+            metric=self._metric("StuckRuns"),
+            threshold=1,
+            evaluation_periods=1,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            alarm_description="Runs were found that nothing would have woken; maintenance has taken them up again.",
+        )
 
-def _graph(title: str, names: Sequence[str]) -> cloudwatch.GraphWidget:
-    return cloudwatch.GraphWidget(title=title, left=[_counted(name) for name in names], width=12)
+    def _late_events(self) -> cloudwatch.Alarm:
+        return cloudwatch.Alarm(
+            self,
+            "OutboxLag",
+            metric=self._metric("OutboxLag", "Maximum"),
+            threshold=LATE_EVENTS.to_seconds(),
+            evaluation_periods=1,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            alarm_description="Events are published 15 minutes late or later, or the bus refuses them.",
+        )
+
+    def _graphs(self, capacity: Sequence[cloudwatch.IMetric]) -> list[list[cloudwatch.IWidget]]:
+        runs = [self._metric(f"Runs{what}") for what in ("Started", "Completed", "Failed", "Cancelled")]
+        upkeep = [self._metric("StuckRuns"), self._metric("LeasesReaped")]
+        rows: list[list[cloudwatch.IWidget]] = [
+            [_graph("Runs", runs), _graph("Events, age in seconds", self._spread("OutboxLag"))],
+            [
+                _graph("Stages, milliseconds", self._spread("StageDuration")),
+                _graph("Queues, milliseconds of waiting", self._spread("QueueDelay")),
+            ],
+            [_graph("Models, US dollars", [self._metric("AICost")]), _graph("Upkeep", upkeep)],
+        ]
+        return [*rows, [_graph("Database", capacity)]] if capacity else rows
+
+    def _spread(self, name: str) -> list[cloudwatch.Metric]:
+        return [self._metric(name, statistic).with_(label=statistic) for statistic in PERCENTILES]
+
+    def _metric(self, name: str, statistic: str = "Sum") -> cloudwatch.Metric:
+        return cloudwatch.Metric(
+            namespace=NAMESPACE,
+            metric_name=name,
+            dimensions_map={"service": self._service},
+            period=PERIOD,
+            statistic=statistic,
+        )
 
 
-def _counted(name: str) -> cloudwatch.Metric:
-    return cloudwatch.Metric(
-        namespace=NAMESPACE,
-        metric_name=name,
-        dimensions_map={"service": SERVICE},
-        period=Duration.minutes(5),
-        statistic="Sum",
-    )
+def _graph(title: str, metrics: Sequence[cloudwatch.IMetric]) -> cloudwatch.GraphWidget:
+    return cloudwatch.GraphWidget(title=title, left=list(metrics), width=12)

@@ -13,6 +13,9 @@ DATA: Mapping[str, str] = {
     "RDS11": "A port other than 5432 hides nothing: no route leads to the database from outside.",
     "RDS3": "One zone is the choice of rds-instance, the kind for small accounts; aurora keeps its data in three.",
 }
+NOT_KEPT: Mapping[str, str] = {
+    "RDS10": "keep_data is false: the database is to go with its stack.",
+}
 APP: Mapping[str, str] = {
     "L1": "Bundles are compiled for Python 3.13, the newest the project supports.",
 }

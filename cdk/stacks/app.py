@@ -52,12 +52,19 @@ class AppStack(Stack):
             name: ServedQueue(self, f"Work-{name}", timeout=Duration.seconds(pool.timeout))
             for name, pool in config.pools.items()
         }
-        self._environment = self._shared_environment(config.pools)
+        self._environment = self._shared_environment(config.pools) | self._everywhere()
         self._shared_grants = self._grants()
         self.migrate = self._migrate()
         self.maintenance = self._maintenance(config)
         self.jobs = {name: self._jobs(name, pool) for name, pool in config.pools.items()}
-        Watching(self, "Watching", alarms=self._alarms(), topic_arn=config.alarm_topic)
+        Watching(
+            self,
+            "Watching",
+            service=self.stack_name,
+            alarms=self._alarms(),
+            capacity=data.database.capacity,
+            topic_arn=config.alarm_topic,
+        )
         self._say()
         self._acknowledge()
 
@@ -67,29 +74,27 @@ class AppStack(Stack):
             name: {"queue_url": self.work[name].queue.queue_url, "timeout": pool.timeout}
             for name, pool in pools.items()
         }
-        return (
-            environment_of(
-                profile="aws",
-                database_url=database.url,
-                database_login=database.kind,
-                database_secret=database.secret_arn,
-                pools=self.to_json_string(rendered),
-                bucket=self._data.bucket.bucket_name,
-                event_bus=self.bus.event_bus_name,
-                control_queue_url=self.wakes.control.queue.queue_url,
-                control_queue_arn=self.wakes.control.queue.queue_arn,
-                schedule_role_arn=self.wakes.role.role_arn,
-                schedule_group=self.wakes.group_name,
-                schedule_dead_letter_arn=self.wakes.missed.queue.queue_arn,
-                dead_letter_queue_url=self.unread.queue.queue_url,
-            )
-            | self._endpoints()
+        return environment_of(
+            profile="aws",
+            database_url=database.url,
+            database_login=database.kind,
+            database_secret=database.secret_arn,
+            pools=self.to_json_string(rendered),
+            bucket=self._data.bucket.bucket_name,
+            event_bus=self.bus.event_bus_name,
+            control_queue_url=self.wakes.control.queue.queue_url,
+            control_queue_arn=self.wakes.control.queue.queue_arn,
+            schedule_role_arn=self.wakes.role.role_arn,
+            schedule_group=self.wakes.group_name,
+            schedule_dead_letter_arn=self.wakes.missed.queue.queue_arn,
+            dead_letter_queue_url=self.unread.queue.queue_url,
         )
 
-    def _endpoints(self) -> dict[str, str]:
-        """On IPv6 alone, AWS is reached by the names that have IPv6 addresses."""
+    def _everywhere(self) -> dict[str, str]:
+        """Metrics are kept apart by deployment; on IPv6 alone, AWS is reached by names that have IPv6 addresses."""
         network = self._data.network
-        return {"AWS_USE_DUALSTACK_ENDPOINT": "true"} if network is not None and network.dual_stack else {}
+        ours = {"POWERTOOLS_SERVICE_NAME": self.stack_name}
+        return ours | ({"AWS_USE_DUALSTACK_ENDPOINT": "true"} if network is not None and network.dual_stack else {})
 
     def _grants(self) -> Sequence[iam.PolicyStatement]:
         queues = [*(each.queue for each in self.work.values()), self.wakes.control.queue, self.unread.queue]
@@ -117,7 +122,7 @@ class AppStack(Stack):
                 database_secret=owner.secret_arn,
                 database_role=database.role,
             )
-            | self._endpoints(),
+            | self._everywhere(),
             grants=owner.grants,
         )
         self._migration = Migration(self, "Migration", function=migrate.function, timeout=MIGRATION_TIMEOUT)

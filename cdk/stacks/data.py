@@ -9,7 +9,7 @@ from cdk.config import Config, DatabaseKind, NetworkKind
 from cdk.constructs.blobs import Blobs
 from cdk.constructs.database import AuroraDatabase, Database, InstanceDatabase, external_database
 from cdk.constructs.network import Network
-from cdk.stacks.acknowledgments import DATA, acknowledge
+from cdk.stacks.acknowledgments import DATA, NOT_KEPT, acknowledge
 
 
 class DataStack(Stack):
@@ -22,7 +22,7 @@ class DataStack(Stack):
         self.database = self._database(config)
         self.bucket = Blobs(self, "Blobs", keep=config.keep_data).bucket
         CfnOutput(self, "BucketName", value=self.bucket.bucket_name)
-        acknowledge(self, DATA)
+        acknowledge(self, DATA if config.keep_data else {**DATA, **NOT_KEPT})
 
     def _database(self, config: Config) -> Database:
         if config.database is DatabaseKind.EXTERNAL or self.network is None:

@@ -10,6 +10,14 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-cdk" / "bin" / "python"
 EXTERNAL = {"engine:external_url": "postgresql://engine@127.0.0.1:5432/engine"}
+VARIANTS = {
+    "aurora": {},
+    "rds-instance": {"engine:database": "rds-instance", "engine:network": "nat"},
+    "endpoints": {"engine:network": "endpoints"},
+    "proxy": {"engine:aurora": '{"min_acu": 0.5, "proxy": true}'},
+    "external": EXTERNAL | {"engine:database": "external-url", "engine:network": "none"},
+}
+"""Every database and every network, as differences from the environment dev."""
 
 type Resources = Mapping[str, Mapping[str, Any]]
 
