@@ -12,7 +12,8 @@ from engine.bootstrap.aws import message_hidden
 from engine.domain.errors import StoreError
 from engine.hosts.serverless import JobMessage, JobResult, OutOfTime, ServerlessHost
 from engine.ports.job_transport import Doorbell
-from functions.runtime import count, engine, invocation_host, logger, metrics
+from functions.metering import Metric, measure, metrics
+from functions.runtime import engine, invocation_host, logger
 
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
@@ -22,7 +23,7 @@ processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failu
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers which messages failed. A failed stage is a recorded fact, not a failed message."""
     host = invocation_host(context)
-    count("Messages", len(event["Records"]))
+    measure(Metric.MESSAGES, len(event["Records"]))
     answer = process_partial_response(
         event=event, record_handler=lambda record: _job(record, host, context), processor=processor, context=context
     )
@@ -45,7 +46,7 @@ def _job(record: SQSRecord, host: ServerlessHost, context: LambdaContext) -> Non
     except UndecodableMessage as error:
         logger.error("undecodable message goes to the dead-letter queue", message_id=record.message_id, why=str(error))
         engine().dead_letters.bury(record.body, str(error))
-        count("MessagesUnread")
+        measure(Metric.MESSAGES_UNREAD)
         return
     logger.append_keys(workflow_run_id=doorbell.workflow_run_id, stage_id=doorbell.stage_id, job_id=doorbell.job_id)
     messages = engine().work_queue(doorbell.pool)
@@ -73,4 +74,4 @@ def _message(doorbell: Doorbell) -> JobMessage:
 
 def _report(result: JobResult) -> None:
     logger.info("job handled", outcome=result.outcome, error=result.error)
-    count(f"Jobs{result.outcome.capitalize()}")
+    measure(Metric(f"Jobs{result.outcome.capitalize()}"))

@@ -12,7 +12,8 @@ from engine.adapters.aws.queue_messages import retry_delay
 from engine.domain.errors import EngineError, InvalidInput, NotFound, RefusedError, StoreError
 from engine.hosts.serverless import ServerlessHost
 from engine.kernel.queries import answer_query
-from functions.runtime import count, engine, invocation_host, logger, metrics
+from functions.metering import Metric, measure, metrics
+from functions.runtime import engine, invocation_host, logger
 
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
@@ -24,7 +25,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     host = invocation_host(context)
     match event:
         case {"Records": [*records]}:
-            count("Wakes", len(records))
+            measure(Metric.WAKES, len(records))
             answer = process_partial_response(
                 event=event, record_handler=lambda record: _wake(record, host), processor=processor, context=context
             )
@@ -34,7 +35,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         case {"read": str()} | {"type": str()}:
             return _direct(event)
         case _:
-            count("EventsRefused")
+            measure(Metric.EVENTS_REFUSED)
             raise InvalidInput(f"event with the keys {sorted(event)} is no batch, schedule, command or read")
 
 
@@ -61,21 +62,21 @@ def _wake(record: SQSRecord, host: ServerlessHost) -> None:
 def _bury(record: SQSRecord, error: InvalidInput) -> None:
     logger.error("undecodable message goes to the dead-letter queue", message_id=record.message_id, why=str(error))
     engine().dead_letters.bury(record.body, str(error))
-    count("MessagesUnread")
+    measure(Metric.MESSAGES_UNREAD)
 
 
 def _tick(host: ServerlessHost) -> dict[str, Any]:
     result = host.run_maintenance_tick()
     host.ring_overdue()
-    for name, value in (("LeasesReaped", result.stale_released), ("StuckRuns", result.stuck_reaped)):
-        count(name, value)
+    measure(Metric.LEASES_REAPED, result.stale_released)
+    measure(Metric.STUCK_RUNS, result.stuck_reaped)
     return {name: getattr(result, name) for name in result.__dataclass_fields__}
 
 
 def _direct(event: Mapping[str, Any]) -> dict[str, Any]:
     """{"result": …}, or {"error": {code, message}} for what the caller got wrong. Infrastructure errors are raised."""
     kernel = engine().kernel
-    count("DirectCalls")
+    measure(Metric.DIRECT_CALLS)
     try:
         if "read" in event:
             return {"result": answer_query(event, kernel.reads)}

@@ -1,4 +1,4 @@
-"""What every function shares: one engine per sandbox, its log and its metrics."""
+"""What every function shares: one engine per sandbox, and its log."""
 
 import os
 import signal
@@ -7,30 +7,24 @@ from collections.abc import Callable
 from functools import cache
 from types import FrameType
 
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from engine.bootstrap.aws import AwsEngine, open_aws
 from engine.hosts.serverless import ServerlessHost
 from engine.settings import Settings
+from functions.metering import SERVICE, metered, queue_delay
 
 HAND_BACK_SECONDS = 1.5
 """Lambda kills a sandbox two seconds after SIGTERM."""
 
-logger = Logger(service="workflow-engine")
-metrics = Metrics(namespace="WorkflowEngine", service="workflow-engine")
-
-
-def count(name: str, value: float = 1) -> None:
-    """Every invocation counts something: the library warns of one that did not."""
-    metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+logger = Logger(service=SERVICE)
 
 
 @cache
 def engine() -> AwsEngine:
     """Made by the first invocation. Raises `SettingsError` naming the variables that are wrong."""
-    return open_aws(Settings.from_env())
+    return metered(open_aws(Settings.from_env()))
 
 
 def invocation_host(context: LambdaContext) -> ServerlessHost:
@@ -39,7 +33,7 @@ def invocation_host(context: LambdaContext) -> ServerlessHost:
     def time_left() -> float:
         return context.get_remaining_time_in_millis() / 1000
 
-    host = engine().host(context.aws_request_id, time_left, on_timeout=lambda: os._exit(1))
+    host = engine().host(context.aws_request_id, time_left, on_timeout=lambda: os._exit(1), on_body=queue_delay)
     _on_sigterm(host.hand_back)
     return host
 

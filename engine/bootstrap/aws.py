@@ -23,6 +23,7 @@ from engine.domain.errors import SettingsError
 from engine.executors.local import LocalExecutor
 from engine.hosts.options import HostOptions
 from engine.hosts.serverless import ServerlessHost
+from engine.kernel.deliveries import Delivery
 from engine.kernel.deps import Deps
 from engine.kernel.kernel import Kernel
 from engine.ports.clock import Clock
@@ -50,7 +51,14 @@ class AwsEngine:
     kernel: Kernel
     clients: Clients
 
-    def host(self, worker_id: str, time_left: Callable[[], float], *, on_timeout: Callable[[], None]) -> ServerlessHost:
+    def host(
+        self,
+        worker_id: str,
+        time_left: Callable[[], float],
+        *,
+        on_timeout: Callable[[], None],
+        on_body: Callable[[Delivery], None] = lambda _delivery: None,
+    ) -> ServerlessHost:
         """A host for one invocation. Leases end with it, so they are never renewed for their own sake."""
         return ServerlessHost(
             self.kernel,
@@ -60,6 +68,7 @@ class AwsEngine:
             lease=lambda: time_left() + LEASE_MARGIN,
             options=HostOptions(heartbeat=float("inf")),
             on_timeout=on_timeout,
+            on_body=on_body,
         )
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from engine.hosts.job_runner import JobReport, JobRunner
 from engine.hosts.maintenance import TickResult, run_tick
 from engine.hosts.options import DEFAULTS, HostOptions
 from engine.kernel.commands import OutboxFlush, RunTend
-from engine.kernel.deliveries import LeaseRelease
+from engine.kernel.deliveries import Delivery, LeaseRelease
 from engine.kernel.kernel import Kernel
 from engine.kernel.ringing import arm
 from engine.ports.persistence import NoClaim
@@ -61,8 +61,9 @@ class ServerlessHost:
     """Works within one invocation.
 
     `time_left` gives the seconds the invocation still has; no stage is started, or claimed along, with less than its
-    timeout plus `reserve`. `lease` gives the seconds a lease shall last from now. `on_timeout` is told when a sync
-    body ran past its time and still holds its thread: the process should not be used again.
+    timeout plus `reserve`. `lease` gives the seconds a lease shall last from now. `on_body` is told of each body before
+    it runs, `on_timeout` when a sync one ran past its time and still holds its thread: the process should not be used
+    again.
     """
 
     def __init__(
@@ -75,10 +76,11 @@ class ServerlessHost:
         lease: Callable[[], float] | None = None,
         options: HostOptions = DEFAULTS,
         on_timeout: Callable[[], None] | None = None,
+        on_body: Callable[[Delivery], None] = lambda _delivery: None,
     ) -> None:
         self._kernel, self.worker_id, self._options = kernel, worker_id, options
         self._time_left, self._reserve = time_left, reserve
-        self._lease, self._on_timeout = lease, on_timeout
+        self._lease, self._on_timeout, self._on_body = lease, on_timeout, on_body
         self._has_worked = False
 
     def handle_job(self, message: JobMessage) -> JobResult:
@@ -147,7 +149,14 @@ class ServerlessHost:
         self, *, pools: tuple[str, ...] = (), job_id: str | None = None, run_id: str | None = None
     ) -> JobReport | NoClaim:
         with Heart(self._kernel, self._options, lease=self._lease, on_timeout=self._on_timeout) as heart:
-            runner = JobRunner(self._kernel, heart, self.worker_id, self._options, may_continue=self._has_time_for)
+            runner = JobRunner(
+                self._kernel,
+                heart,
+                self.worker_id,
+                self._options,
+                may_continue=self._has_time_for,
+                on_body=self._on_body,
+            )
             report = runner.run(pools=pools, job_id=job_id, run_id=run_id)
         if not isinstance(report, NoClaim):
             self._kernel.dispatch(OutboxFlush(workflow_run_id=report.workflow_run_id))

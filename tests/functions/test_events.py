@@ -1,73 +1,21 @@
 """Every event a function receives, as it is kept in events/ to be sent by hand too."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import functions.jobs
 import functions.maintenance
-import functions.runtime
 from engine.adapters.aws.job_message import decode_doorbell, decode_wake
-from engine.bootstrap.aws import AwsEngine, open_aws
+from engine.bootstrap.aws import AwsEngine
 from engine.domain.errors import InvalidInput, StoreUnavailable
 from engine.localcloud.function_events import failed_message_ids, schedule_event, sqs_event
-from engine.localcloud.sandbox_main import Context
 from engine.ports.persistence import Claim, ClaimRequest
 from engine.ports.write_set import Lease
-from engine.settings import Settings
-from tests.unit.aws.stubs import Recorded, only
-
-EVENTS = Path(__file__).parents[2] / "events"
-
-
-def event(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
-    return found
-
-
-def context() -> Context:
-    return Context("function", "request-1", 300.0)
-
-
-class RecordingAws:
-    """Takes messages and gives nothing: what the functions tell SQS is in `sqs.calls`."""
-
-    def __init__(self) -> None:
-        self.sqs = Recorded({"Failed": [], "Entries": []})
-        self.clients = only(self.sqs)
-
-    def sent(self, operation: str) -> list[dict[str, Any]]:
-        return [call for call in self.sqs.calls if call["operation"] == operation]
-
-
-@pytest.fixture
-def aws() -> RecordingAws:
-    return RecordingAws()
-
-
-@pytest.fixture
-def engine(aws: RecordingAws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AwsEngine]:
-    """The functions' engine, over SQLite and an SQS that only listens."""
-    environment = {
-        "ENGINE_PROFILE": "aws",
-        "DATABASE_URL": f"sqlite:///{tmp_path / 'engine.db'}",
-        "ENGINE_POOLS": '{"default": {"queue_url": "work"}}',
-        "ENGINE_BUCKET": "bucket",
-        "ENGINE_EVENT_BUS": "bus",
-        "ENGINE_CONTROL_QUEUE_URL": "control",
-        "ENGINE_CONTROL_QUEUE_ARN": "arn:control",
-        "ENGINE_SCHEDULE_ROLE_ARN": "arn:role",
-        "ENGINE_DEAD_LETTER_QUEUE_URL": "unread",
-    }
-    with open_aws(Settings.from_env(environment), clients=aws.clients) as opened:
-        for module in (functions.runtime, functions.jobs, functions.maintenance):
-            monkeypatch.setattr(module, "engine", lambda: opened)
-        monkeypatch.setattr(functions.runtime, "_on_sigterm", lambda _hand_back: None)
-        yield opened
+from tests.functions.calling import RecordingAws, context, event
 
 
 def test_the_kept_events_are_the_ones_the_engine_writes() -> None:
