@@ -69,16 +69,18 @@ class Watching(Construct):
 
     def _graphs(self, capacity: Sequence[cloudwatch.IMetric]) -> list[list[cloudwatch.IWidget]]:
         runs = [self._metric(f"Runs{what}") for what in ("Started", "Completed", "Failed", "Cancelled")]
-        upkeep = [self._metric("StuckRuns"), self._metric("LeasesReaped")]
+        jobs = [self._metric(f"Jobs{what}") for what in ("Completed", "Suspended", "Failed", "Ghost")]
+        upkeep = [self._metric(name) for name in ("StuckRuns", "LeasesReaped", "MessagesUnread")]
         rows: list[list[cloudwatch.IWidget]] = [
-            [_graph("Runs", runs), _graph("Events, age in seconds", self._spread("OutboxLag"))],
+            [_graph("Runs", runs), _graph("Jobs", jobs)],
             [
                 _graph("Stages, milliseconds", self._spread("StageDuration")),
                 _graph("Queues, milliseconds of waiting", self._spread("QueueDelay")),
             ],
             [_graph("Models, US dollars", [self._metric("AICost")]), _graph("Upkeep", upkeep)],
         ]
-        return [*rows, [_graph("Database", capacity)]] if capacity else rows
+        last = [_graph("Events, age in seconds", self._spread("OutboxLag"))]
+        return [*rows, [*last, _graph("Database", capacity)] if capacity else last]
 
     def _spread(self, name: str) -> list[cloudwatch.Metric]:
         return [self._metric(name, statistic).with_(label=statistic) for statistic in PERCENTILES]

@@ -25,11 +25,16 @@ SHOWN = {
     "RunsCompleted",
     "RunsFailed",
     "RunsCancelled",
+    "JobsCompleted",
+    "JobsSuspended",
+    "JobsFailed",
+    "JobsGhost",
     "StageDuration",
     "QueueDelay",
     "OutboxLag",
     "StuckRuns",
     "LeasesReaped",
+    "MessagesUnread",
     "AICost",
 }
 
