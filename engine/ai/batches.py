@@ -119,9 +119,7 @@ class AsyncBatch:
         status = await self.get_status(batch_id)
         if status.state is BatchState.IN_PROGRESS:
             raise AICallFailed(f"batch {batch_id!r} is not done yet")
-        answers = (
-            await asyncio.to_thread(self._provider.results, batch_id) if status.state is BatchState.COMPLETED else ()
-        )
+        answers = await asyncio.to_thread(self._provider.results, batch_id)
         known = await asyncio.to_thread(self._desk.log.batch_calls, batch_id)
         reserved = next((call for call in known if call.call_type == BATCH), None)
         price = _agreed_price(reserved) or self._price

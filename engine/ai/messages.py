@@ -174,6 +174,13 @@ def _part(part: str | TextPart | FilePart) -> Json:
             return {"type": "file", "file": {"filename": part.name, "file_data": part.url}}
 
 
+def file_of(part: Json) -> tuple[str, str]:
+    """The media type and the base64 of a part that is a file."""
+    url = part["image_url"]["url"] if part["type"] == "image_url" else part["file"]["file_data"]
+    media_type, _, data = url.removeprefix("data:").partition(";base64,")
+    return media_type, data
+
+
 def texts_of(messages: Sequence[Message]) -> list[str]:
     """What of the messages is text, to be counted."""
     texts: list[str] = []

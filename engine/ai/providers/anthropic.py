@@ -4,9 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from engine.ai.messages import file_of
 from engine.ai.model_info import Usage
 from engine.ai.providers.batch_provider import BatchAnswer, BatchRequest, BatchState, BatchStatus
 from engine.ai.providers.http import ProviderHttp
+from engine.domain.stored_value import Json
 
 
 class AnthropicBatches:
@@ -42,13 +44,29 @@ def _request(request: BatchRequest) -> dict[str, Any]:
     params: dict[str, Any] = {
         "model": request.model,
         "max_tokens": request.max_tokens,
-        "messages": [each for each in request.messages if each["role"] != "system"],
+        "messages": [
+            {"role": each["role"], "content": _content(each["content"])}
+            for each in request.messages
+            if each["role"] != "system"
+        ],
     }
     if system:
         params["system"] = "\n".join(system)
     if request.temperature is not None:
         params["temperature"] = min(request.temperature, 1.0)
     return {"custom_id": request.id, "params": params}
+
+
+def _content(content: Json) -> Json:
+    return content if isinstance(content, str) else [_part(part) for part in content]
+
+
+def _part(part: Mapping[str, Any]) -> Json:
+    if part["type"] == "text":
+        return {"type": "text", "text": part["text"]}
+    media_type, data = file_of(part)
+    source = {"type": "base64", "media_type": media_type, "data": data}
+    return {"type": "image" if part["type"] == "image_url" else "document", "source": source}
 
 
 def _answer(line: Mapping[str, Any]) -> BatchAnswer:

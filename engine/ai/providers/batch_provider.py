@@ -65,4 +65,4 @@ class BatchProvider(Protocol):
     def status(self, batch_id: str) -> BatchStatus: ...
 
     def results(self, batch_id: str) -> Sequence[BatchAnswer]:
-        """Of a batch that has COMPLETED, in any order."""
+        """Of a batch that has ended, in any order. One that did not complete may have answers too, which cost."""

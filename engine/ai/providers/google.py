@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from engine.ai.messages import file_of
 from engine.ai.model_info import Usage
 from engine.ai.providers.batch_provider import BatchAnswer, BatchRequest, BatchState, BatchStatus
 from engine.ai.providers.http import ProviderHttp
@@ -41,7 +42,8 @@ class GoogleBatches:
         )
 
     def results(self, batch_id: str) -> Sequence[BatchAnswer]:
-        response = self._http.get(f"/{batch_id}").get("response") or {}
+        operation = self._http.get(f"/{batch_id}")
+        response = operation.get("response") or (operation.get("metadata") or {}).get("output") or {}
         inlined = (response.get("inlinedResponses") or {}).get("inlinedResponses") or []
         return [_answer(each) for each in inlined]
 
@@ -72,9 +74,8 @@ def _parts(content: Json) -> list[Json]:
 def _part(part: Mapping[str, Any]) -> Json:
     if part["type"] == "text":
         return {"text": part["text"]}
-    url = part["image_url"]["url"] if part["type"] == "image_url" else part["file"]["file_data"]
-    kind, _, data = url.removeprefix("data:").partition(";base64,")
-    return {"inlineData": {"mimeType": kind, "data": data}}
+    media_type, data = file_of(part)
+    return {"inlineData": {"mimeType": media_type, "data": data}}
 
 
 def _answer(each: Mapping[str, Any]) -> BatchAnswer:

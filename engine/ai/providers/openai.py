@@ -48,7 +48,7 @@ class OpenAIBatches:
 
 def _line(request: BatchRequest) -> dict[str, Any]:
     body: dict[str, Any] = {"model": request.model, "messages": list(request.messages)}
-    body["max_tokens"] = request.max_tokens
+    body["max_completion_tokens"] = request.max_tokens
     if request.temperature is not None:
         body["temperature"] = request.temperature
     if request.schema is not None:

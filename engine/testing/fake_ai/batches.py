@@ -1,4 +1,4 @@
-"""Files and batches, kept in a folder: they outlive the process that submitted them."""
+"""Files and batches as OpenAI's API words them, kept in a folder: they outlive the process that submitted them."""
 
 import json
 import time
@@ -12,9 +12,7 @@ from typing import Any
 
 from engine.domain.stored_value import Json
 from engine.testing.fake_ai.chat import Scripted, completion
-
-FAILING = "please fail"
-"""An item whose question says this gets an error."""
+from engine.testing.fake_ai.kept_batches import fails
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ class Batches:
         done: list[Json] = []
         failed: list[Json] = []
         for line in self.requests(file_id):
-            if FAILING in json.dumps(line["body"]["messages"]).lower():
+            if fails(line["body"]["messages"]):
                 error = {"message": "the model would not", "code": "server_error"}
                 failed.append({"custom_id": line["custom_id"], "response": None, "error": error})
                 continue

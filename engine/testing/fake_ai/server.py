@@ -13,15 +13,19 @@ from types import TracebackType
 from typing import Any, Self
 
 from engine.domain.stored_value import Json
+from engine.testing.fake_ai.anthropic_batches import AnthropicBatchesAPI
 from engine.testing.fake_ai.batches import Batches
 from engine.testing.fake_ai.chat import Scripted, completion, embeddings, stream
+from engine.testing.fake_ai.google_batches import GoogleBatchesAPI
+from engine.testing.fake_ai.kept_batches import KeptBatches, Refused
 
 BEFORE_CUT = 0.5
 """Seconds a stream stands still before it is cut off: a client drops what it has not read when it breaks."""
 
 
 class FakeAIServer:
-    """An OpenAI-compatible server: chat, also streamed and with tools, embeddings, files and batches.
+    """An OpenAI-compatible server: chat, also streamed and with tools, embeddings, files and batches. Batches in the
+    words of Anthropic (under `url`) and of Google (under `google_url`) as well.
 
     Answers are made up from the questions; `say` has it say something else next, and `requests` are those it got.
     Files and batches stay in `folder`, and a batch takes `batch_seconds`.
@@ -32,6 +36,8 @@ class FakeAIServer:
         home = folder or Path(self._temporary.name if self._temporary else ".")
         home.mkdir(parents=True, exist_ok=True)
         self.batches = Batches(home, batch_seconds)
+        kept = KeptBatches(home, batch_seconds)
+        self.anthropic, self.google = AnthropicBatchesAPI(kept), GoogleBatchesAPI(kept)
         self.requests: list[tuple[str, Mapping[str, Any]]] = []
         self._scripts: deque[Scripted] = deque()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler_of(self))
@@ -40,6 +46,10 @@ class FakeAIServer:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    @property
+    def google_url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}/v1beta"
 
     def say(self, *scripts: Scripted) -> None:
         """What the next chats are answered, in order."""
@@ -83,14 +93,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Nobody reads it."""
 
     def do_GET(self) -> None:
-        batches, parts = self.server_of_fakes.batches, self.path.strip("/").split("/")
-        match parts:
-            case [_, "batches", batch_id]:
-                self._answer(200, batches.get(batch_id))
-            case [_, "files", file_id, "content"]:
-                self._send(200, "application/jsonl", batches.content(file_id))
-            case _:
-                self._refuse(404, f"nothing at {self.path}")
+        try:
+            self._get(self.path.strip("/").split("/"))
+        except Refused as refused:
+            self._refuse(refused.status, str(refused))
 
     def do_POST(self) -> None:
         fake, path = self.server_of_fakes, self.path.split("?")[0]
@@ -100,14 +106,45 @@ class _Handler(BaseHTTPRequestHandler):
             return
         request = json.loads(body)
         fake.requests.append((path, request))
-        if path.endswith("/chat/completions"):
-            self._chat(request, fake.next_script())
-        elif path.endswith("/embeddings"):
-            self._answer(200, embeddings(request))
-        elif path.endswith("/batches"):
-            self._answer(200, fake.batches.create(request))
-        else:
-            self._refuse(404, f"nothing at {path}")
+        try:
+            self._post(path.strip("/").split("/"), request)
+        except Refused as refused:
+            self._refuse(refused.status, str(refused))
+
+    def _get(self, parts: list[str]) -> None:
+        fake = self.server_of_fakes
+        match parts:
+            case [_, "messages", "batches", batch_id, "results"]:
+                self._send(200, "application/x-jsonl", fake.anthropic.results(batch_id, self._given()))
+            case [_, "messages", "batches", batch_id]:
+                self._answer(200, fake.anthropic.get(batch_id, self._given()))
+            case ["v1beta", "batches", batch_id]:
+                self._answer(200, fake.google.get(batch_id, self._given()))
+            case [_, "batches", batch_id]:
+                self._answer(200, fake.batches.get(batch_id))
+            case [_, "files", file_id, "content"]:
+                self._send(200, "application/jsonl", fake.batches.content(file_id))
+            case _:
+                raise Refused(404, f"nothing at {self.path}")
+
+    def _post(self, parts: list[str], request: Mapping[str, Any]) -> None:
+        fake = self.server_of_fakes
+        match parts:
+            case [_, "chat", "completions"]:
+                self._chat(request, fake.next_script())
+            case [_, "embeddings"]:
+                self._answer(200, embeddings(request))
+            case [_, "messages", "batches"]:
+                self._answer(200, fake.anthropic.create(request, self._given()))
+            case [_, "models", method] if method.endswith(":batchGenerateContent"):
+                self._answer(200, fake.google.create(method.partition(":")[0], request, self._given()))
+            case [_, "batches"]:
+                self._answer(200, fake.batches.create(request))
+            case _:
+                raise Refused(404, f"nothing at {self.path}")
+
+    def _given(self) -> dict[str, str]:
+        return {name.lower(): value for name, value in self.headers.items()}
 
     def _chat(self, request: Mapping[str, Any], script: Scripted) -> None:
         time.sleep(script.delay)
