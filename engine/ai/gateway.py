@@ -42,8 +42,9 @@ class LiteLLMGateway:
         return round(count * COUNTING_MARGIN) + 8
 
     async def _chat(self, request: ChatRequest) -> ChatAnswer:
-        with translated(request.model):
-            response = await litellm().acompletion(**self._chat_arguments(request))
+        arguments = self._chat_arguments(request)
+        with translated(request.model, arguments):
+            response = await litellm().acompletion(**arguments)
         choice = response.choices[0]
         message = choice.message
         return ChatAnswer(
@@ -59,7 +60,7 @@ class LiteLLMGateway:
 
     async def _open_stream(self, request: ChatRequest) -> Any:
         arguments = self._chat_arguments(request) | {"stream": True, "stream_options": {"include_usage": True}}
-        with translated(request.model):
+        with translated(request.model, arguments):
             return await litellm().acompletion(**arguments)
 
     async def _embed(self, request: EmbedRequest) -> EmbedAnswer:
@@ -68,8 +69,9 @@ class LiteLLMGateway:
             arguments |= {"dimensions": request.dimensions, "allowed_openai_params": ["dimensions"]}
         if request.timeout is not None:
             arguments["timeout"] = request.timeout
-        with translated(request.model):
-            response = await litellm().aembedding(**arguments, **self._route(request.model), **request.options)
+        arguments |= {**self._route(request.model), **request.options}
+        with translated(request.model, arguments):
+            response = await litellm().aembedding(**arguments)
         rows = sorted(response.data, key=lambda row: row["index"])
         return EmbedAnswer(vectors=tuple(tuple(row["embedding"]) for row in rows), usage=_usage(response.usage))
 
@@ -114,7 +116,7 @@ class LiteLLMStream:
         await at_the_gateway(self._close())
 
     async def _next(self) -> Chunk | None:
-        with translated(self._model):
+        with translated(self._model, {}):
             try:
                 chunk = await self._iterator.__anext__()
             except StopAsyncIteration:
@@ -145,14 +147,27 @@ def litellm() -> Any:
 
 
 @contextmanager
-def translated(model: ModelInfo) -> Iterator[None]:
-    """litellm's errors, all of them OpenAI's, as ours."""
+def translated(model: ModelInfo, arguments: Mapping[str, Any]) -> Iterator[None]:
+    """litellm's errors, all of them OpenAI's, as ours. `arguments` are those of the request that is made, if one is."""
     from openai import OpenAIError  # noqa: PLC0415 — comes with litellm
 
     try:
         yield
     except OpenAIError as error:
+        if missing := _missing_keys(arguments):
+            raise AICallRefused(
+                f"there is no key to ask {model.key!r} of {model.provider} with: set {' or '.join(missing)}, or name "
+                "an OpenAI-compatible server in ENGINE_AI_BASE_URL; --fake-ai makes answers up"
+            ) from error
         raise _translate(error, model) from error
+
+
+def _missing_keys(arguments: Mapping[str, Any]) -> list[str]:
+    """The variables that the provider's key is looked for in, where there is none and nothing else would do."""
+    if not arguments or arguments.get("api_key") or arguments.get("api_base"):
+        return []
+    missing: list[str] = litellm().validate_environment(model=arguments["model"])["missing_keys"]
+    return missing if all(name.endswith("_API_KEY") for name in missing) else []
 
 
 def _translate(error: Exception, model: ModelInfo) -> AICallFailed:

@@ -177,6 +177,21 @@ def test_a_server_that_is_not_there_costs_nothing(log: InMemoryAICallLogger, ai:
     assert (lost.get_stats().calls, lost.get_stats().unknown) == (1, 0)
 
 
+@pytest.mark.parametrize(
+    ("model", "variable"),
+    [("gpt-4o-mini", "OPENAI_API_KEY"), ("gemini-2.5-flash", "GEMINI_API_KEY"), ("claude-haiku-4-5", "ANTHROPIC")],
+)
+def test_without_a_key_it_is_said_once_what_to_do_and_it_costs_nothing(
+    model: str, variable: str, log: InMemoryAICallLogger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "ANTHROPIC_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    ai = AIHelper("keyless", log, LiteLLMGateway())
+    with pytest.raises(AICallRefused, match=f"there is no key to ask {model!r} .*set .*{variable}.*--fake-ai"):
+        ai.generate_text(model, "hi")
+    assert (ai.get_stats().calls, ai.get_stats().cost, ai.get_stats().unknown) == (1, 0.0, 0)
+
+
 def test_a_stream_gives_text_only_and_knows_the_rest_afterwards(ai: AIHelper, fake: FakeAIServer) -> None:
     heard: list[str] = []
     fake.say(Scripted(text="one two three", reasoning="because", usage={"prompt_tokens": 9, "completion_tokens": 4}))
