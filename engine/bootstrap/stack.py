@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from engine.adapters.aws.clients import AwsClients, Clients
 from engine.adapters.aws.stack import StackCalls
+from engine.domain.ai_calls import CallTotals
 from engine.domain.errors import RefusedError
 from engine.domain.records import (
     AnnotationRecord,
@@ -106,6 +107,10 @@ class StackReads(Reads):
     @override
     def artifacts(self, run_id: str) -> Sequence[ArtifactRecord]:
         return self._ask(tuple[ArtifactRecord, ...], "runs.artifacts", run_id=run_id)
+
+    @override
+    def call_totals(self, run_id: str) -> Sequence[CallTotals]:
+        return self._ask(tuple[CallTotals, ...], "runs.cost", run_id=run_id)
 
     @override
     def open_artifact(self, artifact: ArtifactRecord) -> BinaryIO:

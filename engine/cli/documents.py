@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.cli.following import Events, Logs
+from engine.cli.run_cost import unknown_calls
 from engine.cli.timeline import Mark, mark_of, split
 from engine.domain.records import ArtifactRecord, JobRecord, OutboxRecord, RunRecord, StageRecord
 from engine.domain.stored_value import Json
@@ -29,12 +30,14 @@ def run_summary(run: RunRecord) -> dict[str, Json]:
 
 
 def run_document(reads: Reads, view: RunView) -> dict[str, Json]:
-    """One run with its stages, output and artifacts."""
-    events = Events(reads, view.run.id).new()
+    """One run with its stages, output and artifacts. `unknown_costs`: calls that `total_cost` leaves out."""
+    events, unknown = Events(reads, view.run.id).new(), unknown_calls(reads.call_totals(view.run.id))
+    stages = stage_documents(view, events)
     return {
         **run_summary(view.run),
+        "unknown_costs": sum(unknown.values()),
         "output": reads.value(view.run.output),
-        "stages": stage_documents(view, events),
+        "stages": [{**stage, "unknown_costs": unknown[stage["stage_id"]]} for stage in stages],
         "artifacts": [artifact_document(artifact) for artifact in reads.artifacts(view.run.id)],
     }
 

@@ -1,8 +1,9 @@
 """`engine runs cost`: the books of one run."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from engine.cli.formats import money
+from engine.cli.formats import cost, money
 from engine.cli.printing import say, say_fields, say_json, say_table
 from engine.domain.ai_calls import CallState, CallTotals
 from engine.domain.stored_value import Json
@@ -17,7 +18,7 @@ def say_cost(view: RunView, totals: Sequence[CallTotals], *, json: bool) -> None
     say_fields(
         [
             ("run", view.run.id),
-            ("cost", _money(document)),
+            ("cost", _cost(document)),
             ("tokens", document["total_tokens"]),
             (
                 "unsettled",
@@ -31,7 +32,7 @@ def say_cost(view: RunView, totals: Sequence[CallTotals], *, json: bool) -> None
     ):
         say(f"\n{title}")
         rows = [
-            (*(each[key] for key in columns), each["calls"], each["total_tokens"], _money(each))
+            (*(each[key] for key in columns), each["calls"], each["total_tokens"], _cost(each))
             for each in document[name]
         ]
         say_table((*columns, "calls", "tokens", "cost"), rows, empty="no model was called")
@@ -88,14 +89,19 @@ def _sums(totals: Sequence[CallTotals]) -> dict[str, Json]:
         "total_cost": round(sum(each.cost for each in totals), 12),
         "total_tokens": sum(each.input_tokens + each.output_tokens for each in totals),
         "calls": sum(each.calls for each in totals),
-        "unknown": sum(each.unknown for each in totals if each.state is not CallState.RESERVED),
+        "unknown": sum(unknown_calls(totals).values()),
         "unsettled": sum(each.calls for each in open_calls),
         "unsettled_cost": sum(each.reserved_cost for each in totals),
     }
 
 
-def _money(sums: dict[str, Json]) -> str:
-    if not sums["unknown"]:
-        return money(sums["total_cost"])
-    known = f"{money(sums['total_cost'])} + " if sums["total_cost"] else ""
-    return f"{known}unknown ({sums['unknown']} call{'' if sums['unknown'] == 1 else 's'})"
+def _cost(sums: dict[str, Json]) -> str:
+    return cost(sums["total_cost"], sums["unknown"])
+
+
+def unknown_calls(totals: Iterable[CallTotals]) -> Counter[str]:
+    """How many calls have a cost that nobody knows, by stage; those that are still out are not among them."""
+    unknown: Counter[str] = Counter()
+    for each in totals:
+        unknown[each.stage_id or ""] += 0 if each.state is CallState.RESERVED else each.unknown
+    return unknown

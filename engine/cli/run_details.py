@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from engine.cli.following import Follower, StageNow
-from engine.cli.formats import instant, local_time, milliseconds, money, one_line, seconds, short_id
+from engine.cli.formats import cost, instant, local_time, milliseconds, money, one_line, seconds, short_id
 from engine.cli.printing import note, on_terminal, say, say_fields, say_table
+from engine.cli.run_cost import unknown_calls
 from engine.cli.run_report import artifact_lines, say_output
 from engine.kernel.reads import Page, Reads, RunView
 
@@ -31,7 +32,7 @@ def say_runs(page: Page) -> None:
 
 
 def say_run(reads: Reads, view: RunView) -> None:
-    run = view.run
+    run, unknown = view.run, unknown_calls(reads.call_totals(view.run.id))
     say_fields(
         [
             ("run", run.id),
@@ -42,7 +43,7 @@ def say_run(reads: Reads, view: RunView) -> None:
             ("created", instant(run.created_at)),
             ("ended", instant(run.completed_at)),
             ("took", milliseconds(run.duration_ms)),
-            ("cost", money(run.total_cost)),
+            ("cost", cost(run.total_cost, sum(unknown.values()))),
             ("tokens", run.total_tokens or None),
             ("error", run.failure_message and f"{run.failure_code}: {one_line(run.failure_message)}"),
         ]
@@ -50,7 +51,7 @@ def say_run(reads: Reads, view: RunView) -> None:
     say("\nStages")
     say_table(
         ("group", "stage", "status", "queued", "ran", "suspended", "cost", "tries", "rerun", "error"),
-        [_stage_row(stage) for stage in Follower(reads, run.id, None).look().stages],
+        [_stage_row(stage, unknown[stage.id]) for stage in Follower(reads, run.id, None).look().stages],
         empty="no stage has begun",
     )
     say("\nInput")
@@ -64,7 +65,7 @@ def say_run(reads: Reads, view: RunView) -> None:
             say(line)
 
 
-def _stage_row(stage: StageNow) -> Sequence[object]:
+def _stage_row(stage: StageNow, unknown: int) -> Sequence[object]:
     record = stage.record
     return (
         stage.group,
@@ -73,7 +74,7 @@ def _stage_row(stage: StageNow) -> Sequence[object]:
         seconds(stage.time.queued),
         seconds(stage.time.running),
         seconds(stage.time.suspended) if stage.time.suspended else "",
-        money(record.total_cost) if record else "",
+        cost(record.total_cost, unknown) if record else "",
         stage.job.attempt if stage.job else "",
         (record.attempt or "") if record else "",
         (record.error_message or "") if record else "",

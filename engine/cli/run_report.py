@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from engine.cli.documents import run_document
-from engine.cli.formats import milliseconds, money, one_line, printable, short_id, size
+from engine.cli.formats import cost, milliseconds, one_line, printable, short_id, size
 from engine.cli.invocation import Invocation
 from engine.cli.printing import as_json, note, on_terminal, say, say_json
+from engine.cli.run_cost import unknown_calls
 from engine.domain.lifecycle import TERMINAL, Status
 from engine.domain.records import ArtifactRecord, RunRecord, StageRecord
 from engine.domain.stored_value import Json
@@ -40,7 +41,7 @@ def _say(command: str, reads: Reads, view: RunView) -> None:
         for line in artifact_lines(artifacts):
             say(line)
         say(f"  to keep them: {command} runs artifacts {shown_id(run)} --save DIR")
-    say(f"\n{totals(run)}")
+    say(f"\n{totals(run, sum(unknown_calls(reads.call_totals(run.id)).values()))}")
     if run.status in TERMINAL:
         for hint in _hints(f"{command} runs", run, artifacts, view.stages):
             say(f"  {hint}")
@@ -63,10 +64,11 @@ def artifact_lines(artifacts: Sequence[ArtifactRecord]) -> Iterator[str]:
         yield f"  {name:<{width}}  {size(artifact.size):>9}  {artifact.blob_key}"
 
 
-def totals(run: RunRecord) -> str:
+def totals(run: RunRecord, unknown: int) -> str:
+    """`unknown`: calls of models whose price nobody knows."""
     tokens = f" · {run.total_tokens:,} tokens" if run.total_tokens else ""
     duration = f" in {milliseconds(run.duration_ms)}" if run.duration_ms is not None else ""
-    return f"{run.status}{duration} · {money(run.total_cost)}{tokens} · run {run.id}"
+    return f"{run.status}{duration} · {cost(run.total_cost, unknown)}{tokens} · run {run.id}"
 
 
 def _failure(view: RunView) -> str:

@@ -66,6 +66,12 @@ class RunsArtifacts(OfRun):
     read: Literal["runs.artifacts"]
 
 
+class RunsCost(OfRun):
+    """What the run's calls of models cost, by stage, attempt, delivery, model, type and state."""
+
+    read: Literal["runs.cost"]
+
+
 class JobsList(Query):
     read: Literal["jobs.list"]
     limit: Limit = 100
@@ -82,7 +88,16 @@ class OutboxBacklog(Query):
 
 
 type AnyQuery = Annotated[
-    RunsList | RunsGet | RunsLogs | RunsEvents | RunsAnnotations | RunsArtifacts | JobsList | DlqList | OutboxBacklog,
+    RunsList
+    | RunsGet
+    | RunsLogs
+    | RunsEvents
+    | RunsAnnotations
+    | RunsArtifacts
+    | RunsCost
+    | JobsList
+    | DlqList
+    | OutboxBacklog,
     Field(discriminator="read"),
 ]
 
@@ -128,6 +143,7 @@ _ANSWERS: Mapping[type, Callable[[Any, Reads], object]] = {
         reads.resolve(q.run_id), AnnotationFilter(key_prefix=q.key_prefix, limit=q.limit)
     ),
     RunsArtifacts: lambda q, reads: reads.artifacts(reads.resolve(q.run_id)),
+    RunsCost: lambda q, reads: reads.call_totals(reads.resolve(q.run_id)),
     JobsList: lambda q, reads: reads.waiting_jobs(q.limit),
     DlqList: lambda q, reads: reads.dead_letters(q.limit, q.event_type),
     OutboxBacklog: lambda _q, reads: dict(zip(("open", "oldest_at"), reads.backlog(), strict=True)),

@@ -2,6 +2,8 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,12 @@ from engine.adapters.files.blob_store import FileBlobStore
 from engine.adapters.sql.persistence import SqlPersistence
 from engine.cli.main import main
 from engine.domain.ai_calls import AICallRecord, CallState
-from engine.kernel.reads import Reads, RunView
+from engine.kernel.reads import Reads
 from engine.testing.fake_ai import FakeAIServer
 from engine.testing.fake_ai.chat import Scripted
 from tests.ai.workflows import PRICE
 from tests.cli.calling import ROOT, Answer, Call
+from tests.cli.stack_stub import NAME, StackStub
 from tests.support.postgres import PostgresServer
 from tests.unit.sql.stores import emptied
 
@@ -53,11 +56,11 @@ def engine(
     return call
 
 
-def books(store: str, folder: Path, run_id: str) -> tuple[RunView, list[AICallRecord]]:
+@contextmanager
+def reads_of(store: str, folder: Path) -> Iterator[Reads]:
     persistence = SqlPersistence(store)
     try:
-        reads = Reads(persistence, FileBlobStore(folder / "blobs"))
-        return reads.run(run_id), list(reads.ai_calls(run_id))
+        yield Reads(persistence, FileBlobStore(folder / "blobs"))
     finally:
         persistence.close()
 
@@ -73,7 +76,8 @@ def summed(calls: list[AICallRecord]) -> tuple[float, int]:
 
 def check(engine: Call, store: str, folder: Path, run_id: str) -> tuple[dict[str, Any], list[AICallRecord]]:
     """Sum of logged calls = stage totals = run totals = `runs show` = `runs cost`, by stage and by model too."""
-    view, calls = books(store, folder, run_id)
+    with reads_of(store, folder) as reads:
+        view, calls = reads.run(run_id), list(reads.ai_calls(run_id))
     shown = engine("runs", "show", run_id, "-o", "json").json
     costs = engine("runs", "cost", run_id, "-o", "json").json
     assert summed(calls) == (round(view.run.total_cost, 9), view.run.total_tokens)
@@ -153,10 +157,27 @@ def test_a_stage_that_is_retried_after_it_submitted_does_not_submit_again(
 
 
 def test_a_price_that_nobody_knows_is_shown_as_unknown(engine: Call) -> None:
-    run_id = engine("run", "pricing", "-o", "json").json["run_id"]
+    ran = engine("run", "pricing")
+    assert re.search(r"COMPLETED .*\$0\.0\d+ \+ unknown \(1 call\)", ran.out)
+    (run,) = engine("runs", "list", "-o", "json").json["runs"]
+    run_id = run["run_id"]
+    shown = engine("runs", "show", run_id, "-o", "json").json
+    assert (shown["unknown_costs"], shown["stages"][0]["unknown_costs"]) == (1, 1)
+    assert engine("runs", "show", run_id).out.count("+ unknown (1 call)") == 2
     text = engine("runs", "cost", run_id).out
     (line,) = [line for line in text.splitlines() if line.startswith("priceless")]
     assert "unknown (1 call)" in line
     assert "$" not in line
     (cost,) = [line for line in text.splitlines() if line.startswith("cost")]
     assert re.search(r"\$0\.0\d+ \+ unknown \(1 call\)", cost)
+
+
+def test_the_costs_of_a_run_in_a_stack_are_shown_like_those_of_one_here(
+    engine: Call, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = engine("run", "pricing", "-o", "json").json["run_id"]
+    here, here_as_text = engine("runs", "cost", run_id, "-o", "json").json, engine("runs", "cost", run_id).out
+    with reads_of(store, tmp_path) as reads:
+        monkeypatch.setattr("engine.bootstrap.stack.AwsClients", lambda: StackStub(reads))
+        assert engine("--stack", NAME, "runs", "cost", run_id[:20], "-o", "json").json == here
+        assert engine("--stack", NAME, "runs", "cost", run_id).out == here_as_text
