@@ -33,7 +33,7 @@ def invocation_host(context: LambdaContext) -> ServerlessHost:
     def time_left() -> float:
         return context.get_remaining_time_in_millis() / 1000
 
-    host = engine().host(context.aws_request_id, time_left, on_timeout=lambda: os._exit(1), on_body=queue_delay)
+    host = engine().host(context.aws_request_id, time_left, on_abandoned=lambda: os._exit(1), on_body=queue_delay)
     _on_sigterm(host.hand_back)
     return host
 

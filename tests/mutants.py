@@ -240,6 +240,13 @@ MUTANTS = (
         f"{FAULTS}/test_reaping.py::test_a_job_that_kills_every_worker_is_given_up_after_its_deliveries",
     ),
     Mutant(
+        "a body is handed back before its invocation ends",
+        "engine/hosts/heart.py",
+        "elif self._must_leave():",
+        "elif False:",
+        "tests/functions/test_host.py::test_a_body_is_handed_back_when_only_the_reserve_is_left",
+    ),
+    Mutant(
         "a hand-back is free only so often",
         "engine/kernel/leases.py",
         "refund = refund and job.attempt < MOST_DELIVERIES",

@@ -56,7 +56,7 @@ class AwsEngine:
         worker_id: str,
         time_left: Callable[[], float],
         *,
-        on_timeout: Callable[[], None],
+        on_abandoned: Callable[[], None],
         on_body: Callable[[Delivery], None] = lambda _delivery: None,
     ) -> ServerlessHost:
         """A host for one invocation. Leases end with it, so they are never renewed for their own sake."""
@@ -67,7 +67,7 @@ class AwsEngine:
             reserve=ANSWER_RESERVE,
             lease=lambda: time_left() + LEASE_MARGIN,
             options=HostOptions(heartbeat=float("inf")),
-            on_timeout=on_timeout,
+            on_abandoned=on_abandoned,
             on_body=on_body,
         )
 

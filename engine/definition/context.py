@@ -73,7 +73,7 @@ class StageContext[In, Config = NoConfig](BodyContext[Config]):
     """What a stage body is given.
 
     `attempt` is the rerun generation, 0 first; `delivery` counts how often this job was claimed, 1 first;
-    `deadline` is when the body must have ended.
+    `deadline` is when the body must have ended; a host that has to go may take the stage back sooner.
     """
 
     input: In

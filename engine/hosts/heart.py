@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from engine.hosts.options import DEFAULTS, HostOptions
-from engine.kernel.deliveries import Delivery, JobHeartbeat, JobTimeout
+from engine.kernel.deliveries import Delivery, JobHeartbeat, JobRelease, JobTimeout
 from engine.kernel.kernel import Kernel
 from engine.kernel.outcomes import Outcome
 
@@ -21,8 +21,8 @@ class Heart:
     """Writes logs and progress, renews the lease, brings cancellation to the body, ends it when its time is up.
 
     An async body is cancelled by its executor in time. A sync one cannot be interrupted: its delivery is failed here,
-    so that whatever it returns later is a ghost, and `on_timeout` is told. `lease` gives the seconds a lease shall last
-    from now.
+    so that whatever it returns later is a ghost. When `must_leave` says that the host has to go, the delivery is handed
+    back instead. `on_abandoned` is told of both. `lease` gives the seconds a lease shall last from now.
     """
 
     def __init__(
@@ -31,9 +31,11 @@ class Heart:
         options: HostOptions = DEFAULTS,
         *,
         lease: Callable[[], float] | None = None,
-        on_timeout: Callable[[], None] | None = None,
+        must_leave: Callable[[], bool] = lambda: False,
+        on_abandoned: Callable[[], None] = lambda: None,
     ) -> None:
-        self._kernel, self._options, self._on_timeout = kernel, options, on_timeout
+        self._kernel, self._options = kernel, options
+        self._must_leave, self._on_abandoned = must_leave, on_abandoned
         self.lease = lease or (lambda: options.lease)
         self._changed = threading.Condition()
         self._beating = threading.Lock()
@@ -83,6 +85,8 @@ class Heart:
         try:
             if now >= self._end_at:
                 self._time_out(delivery)
+            elif self._must_leave():
+                self._hand_back(delivery)
             elif now >= self._renew_at or delivery.recorder.has_news:
                 self._kernel.dispatch(JobHeartbeat(delivery=delivery, lease_seconds=self.lease()))
                 self._renew_at = now + self._options.heartbeat
@@ -100,5 +104,11 @@ class Heart:
         )
         delivery.cancellation.cancelled = True
         self._end_at = float("inf")
-        if self._kernel.dispatch(timeout) and self._on_timeout is not None:
-            self._on_timeout()
+        if self._kernel.dispatch(timeout):
+            self._on_abandoned()
+
+    def _hand_back(self, delivery: Delivery) -> None:
+        """Before the body is told to stop: one that obeys would fail its stage."""
+        if self._kernel.dispatch(JobRelease(delivery=delivery)):
+            delivery.cancellation.cancelled = True
+            self._on_abandoned()

@@ -23,6 +23,10 @@ OVERDUE = 120.0
 """Seconds after which a due job that nobody claimed counts as missed."""
 
 
+ENOUGH = 0.5
+"""Share of its pool's timeout that a stage without one of its own is started with, after the first of an invocation."""
+
+
 class OutOfTime(EngineError):
     """The invocation has too little time left for the stage. Its message is to be delivered again."""
 
@@ -60,10 +64,12 @@ class ProcessedJobs:
 class ServerlessHost:
     """Works within one invocation.
 
-    `time_left` gives the seconds the invocation still has; no stage is started, or claimed along, with less than its
-    timeout plus `reserve`. `lease` gives the seconds a lease shall last from now. `on_body` is told of each body before
-    it runs, `on_timeout` when a sync one ran past its time and still holds its thread: the process should not be used
-    again.
+    `time_left` gives the seconds the invocation still has. After the first, no stage is started, or claimed along, with
+    less than its timeout plus `reserve`; one that has only its pool's timeout with less than half of that. A body that
+    is still at it when only the reserve is left is handed back: the next invocation gives it all the time there is.
+
+    `lease` gives the seconds a lease shall last from now. `on_body` is told of each body before it runs, `on_abandoned`
+    when one was given up and still holds its thread: the process should not be used again.
     """
 
     def __init__(
@@ -75,12 +81,12 @@ class ServerlessHost:
         reserve: float = 5.0,
         lease: Callable[[], float] | None = None,
         options: HostOptions = DEFAULTS,
-        on_timeout: Callable[[], None] | None = None,
+        on_abandoned: Callable[[], None] = lambda: None,
         on_body: Callable[[Delivery], None] = lambda _delivery: None,
     ) -> None:
         self._kernel, self.worker_id, self._options = kernel, worker_id, options
         self._time_left, self._reserve = time_left, reserve
-        self._lease, self._on_timeout, self._on_body = lease, on_timeout, on_body
+        self._lease, self._on_abandoned, self._on_body = lease, on_abandoned, on_body
         self._has_worked = False
 
     def handle_job(self, message: JobMessage) -> JobResult:
@@ -148,7 +154,13 @@ class ServerlessHost:
     def _run(
         self, *, pools: tuple[str, ...] = (), job_id: str | None = None, run_id: str | None = None
     ) -> JobReport | NoClaim:
-        with Heart(self._kernel, self._options, lease=self._lease, on_timeout=self._on_timeout) as heart:
+        with Heart(
+            self._kernel,
+            self._options,
+            lease=self._lease,
+            must_leave=lambda: self._time_left() < self._reserve,
+            on_abandoned=self._on_abandoned,
+        ) as heart:
             runner = JobRunner(
                 self._kernel,
                 heart,
@@ -171,5 +183,6 @@ class ServerlessHost:
             )
 
     def _has_time_for(self, stage: Stage[Any, Any, Any]) -> bool:
-        needed = self._kernel.deps.timeout_of(stage) or 0.0
+        timeout = self._kernel.deps.timeout_of(stage) or 0.0
+        needed = timeout if stage.timeout is not None else timeout * ENOUGH
         return self._time_left() >= needed + self._reserve

@@ -1,14 +1,20 @@
 """What a host owes a queue: no message is acknowledged while its run has something due that nobody has armed."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
-from engine import Ready
+from engine import Ready, StageContext
 from engine.domain.errors import StoreUnavailable
 from engine.domain.lifecycle import Status
+from engine.hosts.options import HostOptions
 from engine.hosts.serverless import JobMessage, OutOfTime, ServerlessHost
 from engine.kernel import StagePollSuspended
+from engine.kernel.kernel import Kernel
 from engine.ports.persistence import Persistence
 from engine.ports.transaction import Tx
 from engine.ports.write_set import Applied, WriteSet
@@ -98,3 +104,56 @@ def test_the_first_message_gets_the_time_there_is_and_a_later_one_another_invoca
 def message_of(bench: Bench) -> JobMessage:
     job = bench.job(bench.create())
     return JobMessage(job_id=job.id, workflow_run_id=job.workflow_run_id, workflow_id="w", stage_id=job.stage_id)
+
+
+class Slow:
+    """A body that goes on until it is told to, and says when it began."""
+
+    def __init__(self) -> None:
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self, ctx: StageContext[Any, Any]) -> object:
+        self.begun.set()
+        assert self.go_on.wait(30)
+        return ctx.input
+
+
+class Invocation:
+    """A host whose pool gives 100 seconds to a stage, and whose time is what the test says is `left`."""
+
+    def __init__(self, bench: Bench, left: float) -> None:
+        self.left, self.abandoned = left, threading.Event()
+        self.host = ServerlessHost(
+            Kernel(replace(bench.kernel.deps, pool_timeouts={"default": 100.0})),
+            worker_id="w",
+            time_left=lambda: self.left,
+            options=HostOptions(flush=0.01),
+            on_abandoned=self.abandoned.set,
+        )
+
+
+@pytest.mark.parametrize(("left", "done"), [(55, ["a", "b"]), (54, ["a"])])
+def test_a_stage_without_a_timeout_of_its_own_goes_on_with_half_of_the_pools(left: float, done: list[str]) -> None:
+    bench = Bench(pipeline(stage("a", echo), stage("b", echo)))
+    message = message_of(bench)
+    assert Invocation(bench, left).host.handle_job(message).outcome == "completed"
+    statuses = bench.statuses(message.workflow_run_id)
+    assert [each for each, status in statuses.items() if status is Status.COMPLETED] == done
+
+
+def test_a_body_is_handed_back_when_only_the_reserve_is_left() -> None:
+    slow = Slow()
+    bench = Bench(pipeline(stage("a", echo), stage("b", slow)))
+    message, invocation = message_of(bench), Invocation(bench, 60)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(invocation.host.handle_job, message)
+        assert slow.begun.wait(10)
+        invocation.left = 4.9
+        assert invocation.abandoned.wait(10)
+        assert bench.job(message.workflow_run_id, "b").status is Status.PENDING
+        slow.go_on.set()
+        assert first.result().outcome == "ghost", "a late result of a job that is another's"
+    assert Invocation(bench, 100).host.process_available_jobs().succeeded == 1
+    again = bench.job(message.workflow_run_id, "b")
+    assert (again.attempt, again.max_attempts) == (2, 4)
+    assert bench.run_of(message.workflow_run_id).status is Status.COMPLETED
