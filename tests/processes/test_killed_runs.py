@@ -13,8 +13,8 @@ from engine.domain.lifecycle import TERMINAL, Status
 from engine.domain.records import OutboxRecord
 from tests.processes.engine_process import EngineHome, HomeReads, kill, wait_until
 
-PICK_UP_SECONDS = 30.0
-"""A tenth of what waiting for the lease's end would take. On an idle machine it is about one second."""
+PICK_UP_SECONDS = 5.0
+"""What users are promised. On an idle machine it is about one second, most of it the start of the next process."""
 
 LONGEST_BEFORE_KILL = 1.0
 """About as long as the run of `slow` takes from its first stage on."""
