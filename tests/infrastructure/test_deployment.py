@@ -5,17 +5,34 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
+import pg8000.native
 import pytest
 
 from cdk.local import Cloud, deploy, destroy
-from engine.localcloud.emulator import Emulator
+from engine.adapters.aws.clients import AwsClients
+from engine.localcloud.emulator import CREDENTIALS, REGION, Emulator
 from tests.infrastructure.synthesis import EXTERNAL, ROOT
 from tests.support.postgres import PostgresServer
 
 pytestmark = pytest.mark.timeout(400)
 TOOLS = (".tools", ".venv-cdk")
+STACKS = ("engine-local-data", "engine-local-app")
+VERSIONS = "engine/adapters/sql/migrations/versions"
+BROKEN_MIGRATION = """
+from alembic import op
+
+revision, down_revision, branch_labels, depends_on = "9999", "{head}", None, None
+
+
+def upgrade() -> None:
+    op.execute("CREATE TABLE half_done (id int)")
+    op.execute("SELECT 1 / 0")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +58,14 @@ def cloned(target: Path, source: Path = ROOT) -> Path:
     return target
 
 
+def clients(cloud: Cloud) -> AwsClients:
+    return AwsClients(region=REGION, endpoint=cloud.endpoint, credentials=CREDENTIALS)
+
+
 def engine(cloud: Cloud, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", "import sys; from engine.cli.main import main; sys.exit(main())", *words],
-        env=os.environ | cloud.environment | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | cloud.environment | {"PYTHONPATH": str(cloud.checkout)},
         capture_output=True,
         text=True,
         check=False,
@@ -68,10 +89,71 @@ def test_a_run_goes_through_the_deployed_queue_and_functions(cloud: Cloud) -> No
     assert engine(cloud, "runs", "show", "nothing", *stack).returncode == 2
 
 
-def test_a_second_deployment_changes_nothing(cloud: Cloud, tmp_path: Path) -> None:
-    words = ("deploy", "--all", "--require-approval", "never")
-    said = cloud.cdk(*words, output=tmp_path / "cdk.out", stdout=subprocess.PIPE).stdout
-    assert said.count("(no changes)") == 2, said
+def test_a_second_deployment_has_empty_change_sets(cloud: Cloud, tmp_path: Path) -> None:
+    for changes in change_sets(cloud, tmp_path):
+        assert changes["Changes"] == []
+        assert str(changes["StatusReason"]).startswith("The submitted information didn't contain changes.")
+
+
+def test_change_sets_name_what_a_changed_setting_changes(cloud: Cloud, tmp_path: Path) -> None:
+    data, app = change_sets(cloud, tmp_path, "-c", "engine:log_days=7")
+    assert data["Changes"] == []
+    named = {each["ResourceChange"]["LogicalResourceId"] for each in app["Changes"]}
+    assert named >= {"MigrateLogDCDCD28A", "MaintenanceLog7A6D51B2", "JobsdefaultLog4E98FF54"}
+
+
+def change_sets(cloud: Cloud, folder: Path, *context: str) -> list[Mapping[str, Any]]:
+    """What CloudFormation would do to the two stacks for a deployment of the same checkout."""
+    words = ("deploy", "--all", "--force", "--method", "prepare-change-set", "--change-set-name", "again", *context)
+    cloud.cdk(*words, output=folder / "cdk.out", stdout=subprocess.PIPE)
+    describe = clients(cloud)("cloudformation").describe_change_set
+    return [describe(StackName=stack, ChangeSetName="again") for stack in STACKS]
+
+
+def test_a_migration_that_fails_fails_the_deployment_and_leaves_everything_as_it_was(
+    cloud: Cloud, clone: Path, tmp_path: Path
+) -> None:
+    functions, schema = deployed_code(cloud), tables(cloud)
+    newer = replace(cloud, checkout=with_broken_migration(clone, tmp_path / "newer"))
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        newer.cdk("deploy", "--all", "--require-approval", "never", output=tmp_path / "cdk.out", stdout=subprocess.PIPE)
+    assert "division by zero" in failed.value.output
+    (stack,) = clients(cloud)("cloudformation").describe_stacks(StackName=STACKS[1])["Stacks"]
+    assert stack["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
+    assert deployed_code(cloud) == functions
+    assert tables(cloud) == schema
+    done = engine(cloud, "run", "document-analysis", "--input", '{"content": "Still here."}', "--stack", STACKS[1])
+    assert done.returncode == 0, done.stderr
+
+
+def with_broken_migration(clone: Path, target: Path) -> Path:
+    """A later checkout, whose migration makes a table and then fails."""
+    cloned(target, clone)
+    (target / VERSIONS / "v9999_broken.py").write_text(BROKEN_MIGRATION.format(head=head_revision()))
+    subprocess.run(["git", "add", VERSIONS], cwd=target, check=True)
+    return target
+
+
+def head_revision() -> str:
+    return max(path.name for path in (ROOT / VERSIONS).glob("v*.py"))[1:5]
+
+
+def deployed_code(cloud: Cloud) -> dict[str, str]:
+    found = clients(cloud)("lambda").list_functions()["Functions"]
+    return {each["FunctionName"]: each["CodeSha256"] for each in found}
+
+
+def tables(cloud: Cloud) -> list[Any]:
+    """Of the deployed database, and its revision."""
+    place = urlsplit(cloud.database_url)
+    connection = pg8000.native.Connection(
+        "postgres", host="127.0.0.1", port=place.port or 5432, database=place.path[1:], ssl_context=False
+    )
+    try:
+        names = connection.run("SELECT relname FROM pg_class WHERE relkind IN ('r', 'i', 'S') ORDER BY relname")
+        return [*names, *connection.run("SELECT version_num FROM alembic_version")]
+    finally:
+        connection.close()
 
 
 def test_two_clones_give_the_same_assets(clone: Path, tmp_path: Path) -> None:

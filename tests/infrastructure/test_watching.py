@@ -5,9 +5,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from functions.metering import NAMESPACE, Metric
 from tests.infrastructure.synthesis import Resources, of_type, synthesize, template
 
-NAMESPACE = "WorkflowEngine"
 SERVICE = "engine-dev-app"
 TOPIC = "arn:aws:sns:us-east-1:123456789012:alarms"
 ALARMS = {
@@ -16,26 +16,26 @@ ALARMS = {
     ("AWS/Lambda", "Errors"): 3,
     ("AWS/Lambda", "Throttles"): 3,
     ("AWS/Lambda", "Duration"): 3,
-    (NAMESPACE, "StuckRuns"): 1,
-    (NAMESPACE, "OutboxLag"): 1,
+    (NAMESPACE, Metric.STUCK_RUNS): 1,
+    (NAMESPACE, Metric.OUTBOX_LAG): 1,
     ("AWS/RDS", "ACUUtilization"): 1,
 }
 SHOWN = {
-    "RunsStarted",
-    "RunsCompleted",
-    "RunsFailed",
-    "RunsCancelled",
-    "JobsCompleted",
-    "JobsSuspended",
-    "JobsFailed",
-    "JobsGhost",
-    "StageDuration",
-    "QueueDelay",
-    "OutboxLag",
-    "StuckRuns",
-    "LeasesReaped",
-    "MessagesUnread",
-    "AICost",
+    Metric.RUNS_STARTED,
+    Metric.RUNS_COMPLETED,
+    Metric.RUNS_FAILED,
+    Metric.RUNS_CANCELLED,
+    Metric.JOBS_COMPLETED,
+    Metric.JOBS_SUSPENDED,
+    Metric.JOBS_FAILED,
+    Metric.JOBS_GHOST,
+    Metric.STAGE_DURATION,
+    Metric.QUEUE_DELAY,
+    Metric.OUTBOX_LAG,
+    Metric.STUCK_RUNS,
+    Metric.LEASES_REAPED,
+    Metric.MESSAGES_UNREAD,
+    Metric.AI_COST,
 }
 
 
