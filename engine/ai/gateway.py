@@ -142,6 +142,8 @@ def litellm() -> Any:
         warnings.simplefilter("ignore")
         import litellm  # noqa: PLC0415 — slow, and only wanted where a model is called
 
+    # What it imports later says this too, to whoever looks at the terminal.
+    warnings.filterwarnings("ignore", message="Item .* on TypedDict class .* is using the `ReadOnly` qualifier")
     litellm.suppress_debug_info = True
     return litellm
 

@@ -25,7 +25,7 @@ FLUSH_SECONDS = 10.0
 
 @contextmanager
 def local_cloud(invocation: Invocation) -> Iterator["LocalCloud"]:
-    """A fresh one, announced for the invocation's home."""
+    """A fresh one, announced for the invocation's home. Its functions ask the invocation's models."""
     from engine.localcloud.cloud import LocalCloud  # noqa: PLC0415 - brings boto3 and the database libraries
     from engine.localcloud.running import announced, pools_of, running  # noqa: PLC0415 - brings them too
 
@@ -34,7 +34,9 @@ def local_cloud(invocation: Invocation) -> Iterator["LocalCloud"]:
         raise RefusedError(f"a local cloud runs for {str(settings.home)!r} already; stop it, or choose another --home")
     note("starting a local cloud: emulated AWS, PostgreSQL, the real handlers (about ten seconds)")
     code = {"ENGINE_REGISTRY": settings.registry, "ENGINE_CODE": str(settings.code.resolve())}
-    with LocalCloud(pools_of(invocation.registry()), more=code) as cloud, announced(settings.home, cloud.environment):
+    models = {"ENGINE_AI_BASE_URL": settings.ai_base_url, "ENGINE_AI_API_KEY": settings.ai_api_key}
+    more = code | {name: value for name, value in models.items() if value is not None}
+    with LocalCloud(pools_of(invocation.registry()), more=more) as cloud, announced(settings.home, cloud.environment):
         yield cloud
 
 
@@ -59,6 +61,11 @@ def _connected(invocation: Invocation) -> Iterator["AwsEngine"]:
     from engine.localcloud.running import connect, running  # noqa: PLC0415 - brings boto3 and the database libraries
 
     if environment := running(invocation.settings().home):
+        if invocation.ai_base_url is not None:
+            raise RefusedError(
+                "the local cloud that runs here has models of its own; leave out --fake-ai, and start it with "
+                "`engine dev --cloud --fake-ai` if it should make answers up"
+            )
         with connect(environment) as engine:
             yield engine
         return

@@ -26,30 +26,31 @@ def dev(
     cloud: Annotated[bool, typer.Option("--cloud", help="Emulated AWS, PostgreSQL and the real handlers.")] = False,
     fake_ai: Annotated[bool, typer.Option("--fake-ai", help="A server of models that are made up.")] = False,
 ) -> None:
-    """Run a deployment on this machine until SIGTERM or Ctrl-C. Nothing of it is left then."""
-    invocation: Invocation = ctx.obj
-    if fake_ai and not cloud:
-        _serve_models(invocation)
-        return
-    if not cloud or fake_ai:
-        raise InvalidInput("say what to run: engine dev --cloud, or engine dev --fake-ai")
+    """Run a deployment on this machine, or made-up models, or both, until SIGTERM or Ctrl-C. Nothing is left then."""
+    invocation: Invocation = ctx.with_resource(with_fake_ai(ctx.obj, kept=not cloud)) if fake_ai else ctx.obj
+    if not cloud and not fake_ai:
+        raise InvalidInput("say what to run: engine dev --cloud, engine dev --fake-ai, or both")
     with Interruption() as interruption:
+        if not cloud:
+            _say_models(invocation)
+            interruption.wait(None)
+            return
         with local_cloud(invocation) as running:
             _say(running, invocation)
             interruption.wait(None)
         note("stopped; nothing is left")
 
 
-def _serve_models(invocation: Invocation) -> None:
-    with Interruption() as interruption, with_fake_ai(invocation) as faked:
-        say_json({"url": faked.ai_base_url}) if invocation.json else say_fields([("models", faked.ai_base_url)])
-        note(f"use them with ENGINE_AI_BASE_URL={faked.ai_base_url}; stop with Ctrl-C")
-        interruption.wait(None)
+def _say_models(invocation: Invocation) -> None:
+    url = invocation.ai_base_url
+    say_json({"url": url}) if invocation.json else say_fields([("models", url)])
+    note(f"use them:  ENGINE_AI_BASE_URL={url} engine run WORKFLOW --input …\nstop with Ctrl-C")
 
 
 def _say(cloud: "LocalCloud", invocation: Invocation) -> None:
     if invocation.json:
-        say_json({"environment": cloud.environment, "logs": str(cloud.folder)})
+        models = {"url": invocation.ai_base_url} if invocation.ai_base_url else {}
+        say_json({"environment": cloud.environment, "logs": str(cloud.folder), **models})
         return
     resources = cloud.resources
     say_fields(
@@ -60,6 +61,7 @@ def _say(cloud: "LocalCloud", invocation: Invocation) -> None:
             *((f"queue {pool}", queue.url) for pool, queue in resources.work.items()),
             ("queue of wakes", resources.control.url),
             ("events seen", resources.seen.url),
+            ("models", invocation.ai_base_url),
         ]
     )
     home = f"--home {shlex.quote(os.fspath(invocation.home))} " if invocation.home else ""

@@ -8,10 +8,10 @@ from engine.cli.invocation import Invocation
 
 
 @contextmanager
-def with_fake_ai(invocation: Invocation) -> Iterator[Invocation]:
-    """The invocation, with its models on loopback. Batches stay in the home, so that a run can be resumed."""
+def with_fake_ai(invocation: Invocation, *, kept: bool) -> Iterator[Invocation]:
+    """The invocation, with its models on loopback. `kept`: batches stay in the home, so that a run can be resumed."""
     from engine.testing.fake_ai import FakeAIServer  # noqa: PLC0415 — only wanted with the flag
 
-    folder = invocation.settings().home / "fake-ai"
+    folder = invocation.settings().home / "fake-ai" if kept else None
     with FakeAIServer(folder, batch_seconds=2.0) as server:
         yield replace(invocation, ai_base_url=server.url)

@@ -1,5 +1,6 @@
 """`engine models`: which there are, and what they cost."""
 
+from importlib.metadata import version
 from typing import Annotated, Literal
 
 import typer
@@ -81,9 +82,9 @@ def sync(ctx: typer.Context) -> None:
     if not listed:
         raise SettingsError("litellm is not installed, so no prices are known; install the extra `ai`")
     if invocation.json:
-        say_json({"listed": listed, "registered": sorted(MODELS.registered)})
+        say_json({"litellm": version("litellm"), "listed": listed, "registered": sorted(MODELS.registered)})
         return
-    say(f"{listed} models with litellm's own list, {len(MODELS.registered)} registered")
+    say(f"{listed} models with the list of litellm {version('litellm')}, {len(MODELS.registered)} registered")
     note("newer prices come with a newer litellm: change its pin in pyproject.toml, then `make lock`")
 
 

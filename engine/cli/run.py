@@ -48,7 +48,7 @@ def run(
 
     Ctrl-C stops the work and keeps the run: `engine run --resume` goes on with it.
     """
-    invocation: Invocation = ctx.with_resource(with_fake_ai(ctx.obj)) if fake_ai else ctx.obj
+    invocation: Invocation = ctx.with_resource(with_fake_ai(ctx.obj, kept=not cloud)) if fake_ai else ctx.obj
     work = invocation.stack is None
     if not work:
         refuse_for_stack(given, resume=resume, cloud=cloud)

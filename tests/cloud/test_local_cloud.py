@@ -77,12 +77,10 @@ def temporary() -> Iterator[Path]:
         yield Path(folder)
 
 
-def test_one_command_runs_a_document_through_the_cloud_and_leaves_nothing_behind(
-    temporary: Path, tmp_path: Path
-) -> None:
+def engine_in(tmp_path: Path, temporary: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ENGINE_")}
-    ran = subprocess.run(
-        [*ENGINE, "--home", tmp_path, "-o", "json", "run", "--cloud", "document-analysis", "--input", SAMPLE],
+    return subprocess.run(
+        [*ENGINE, "--home", tmp_path, "-o", "json", "run", "--cloud", *words],
         env=environment | {"TMPDIR": str(temporary)},
         cwd=ROOT,
         capture_output=True,
@@ -90,6 +88,25 @@ def test_one_command_runs_a_document_through_the_cloud_and_leaves_nothing_behind
         timeout=100,
         check=False,
     )
+
+
+def test_the_functions_of_the_cloud_ask_models_that_are_made_up_here(temporary: Path, tmp_path: Path) -> None:
+    ran = engine_in(tmp_path, temporary, "--fake-ai", "support-triage")
+    assert ran.returncode == 0, ran.stderr
+    document = json.loads(ran.stdout)
+    assert {stage["stage_id"] for stage in document["stages"] if stage["total_cost"]} == {
+        "classify",
+        "draft",
+        "cluster",
+        "long-tail",
+    }
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_command_runs_a_document_through_the_cloud_and_leaves_nothing_behind(
+    temporary: Path, tmp_path: Path
+) -> None:
+    ran = engine_in(tmp_path, temporary, "document-analysis", "--input", SAMPLE)
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["status"] == "COMPLETED"
     assert "15 events on the bus" in ran.stderr

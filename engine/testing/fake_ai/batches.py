@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.domain.stored_value import Json
 from engine.testing.fake_ai.chat import Scripted, completion
-from engine.testing.fake_ai.kept_batches import fails
+from engine.testing.fake_ai.kept_batches import Refused, fails
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,11 @@ class Batches:
         return self._keep(f"file-{token_hex(8)}", content)
 
     def content(self, file_id: str) -> bytes:
-        return self._path(file_id).read_bytes()
+        """Raises `Refused`."""
+        try:
+            return self._path(file_id).read_bytes()
+        except OSError as error:
+            raise Refused(404, f"no file or batch {file_id!r}") from error
 
     def create(self, request: Mapping[str, Any]) -> dict[str, Json]:
         batch_id = f"batch_{token_hex(8)}"
@@ -39,7 +43,7 @@ class Batches:
         return self.get(batch_id)
 
     def get(self, batch_id: str) -> dict[str, Json]:
-        record = json.loads(self._path(batch_id).read_text())
+        record = json.loads(self.content(batch_id))
         batch = {**record, "object": "batch", "endpoint": "/v1/chat/completions", "status": "in_progress"}
         if time.time() < record["created_at"] + self.seconds:
             return batch
