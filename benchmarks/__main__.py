@@ -1,4 +1,7 @@
-"""`make bench`: what a trivial run costs on each store. Quote ratios of one call; these machines are noisy."""
+"""`make bench`: what a trivial run costs on each store, and what imports cost.
+
+Quote ratios of one call; these machines are noisy.
+"""
 
 import os
 import statistics
@@ -6,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.imports import import_times
 from benchmarks.workload import Rig, latencies, rig, spread, throughput
 from engine.adapters.memory.persistence import InMemoryPersistence
 from engine.adapters.sql.migrate import migrate
@@ -31,6 +35,7 @@ def main() -> None:
             throughput(each, 20, flush=True)
         _print_throughput(rigs)
         _print_latency(rigs)
+    _print_imports()
 
 
 def _stores(folder: Path, server: PostgresServer, durable: PostgresServer) -> dict[str, Callable[[], Persistence]]:
@@ -67,6 +72,14 @@ def _print_latency(rigs: dict[str, Rig]) -> None:
     print(f"\nCreate to complete on an idle worker host, milliseconds, {LATENCY_RUNS} runs one after the other")
     for name, each in rigs.items():
         print(f"{name:<20} {spread(latencies(each, LATENCY_RUNS))}")
+
+
+def _print_imports() -> None:
+    print(
+        f"\nImports in a process of their own, milliseconds above one that imports nothing, {ROUNDS} interleaved rounds"
+    )
+    for name, took in import_times(ROUNDS).items():
+        print(f"{name:<21} {took:7.0f}")
 
 
 main()

@@ -1,21 +1,26 @@
 """Every call is in the totals of its stage and run, whatever happens."""
 
 import asyncio
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
 from engine import Budget, NoInput, RetryPolicy, StageContext, define_stage, define_workflow
+from engine.adapters.memory.persistence import InMemoryPersistence
+from engine.adapters.sql.persistence import SqlPersistence
 from engine.ai import LiteLLMGateway, ModelInfo, Price, register_models
 from engine.domain.ai_calls import CallState
 from engine.domain.errors import BudgetExceeded
 from engine.domain.lifecycle import Status
 from engine.kernel import RunRerunFrom, WorkflowCompleted
 from engine.kernel.reads import RunView
-from engine.testing import TestKernel
+from engine.testing import FakeClock, TestKernel
 from engine.testing.fake_ai import FakeAIServer
 from engine.testing.fake_ai.chat import Scripted
+from tests.unit.sql.stores import emptied
 
 NO_WAIT = RetryPolicy(initial=0, jitter=0)
 
@@ -44,8 +49,22 @@ def one_stage(body: Any, **options: Any) -> Any:
     return define_workflow(id="w", name="W", budget=budget).pipe(stage).build()
 
 
-def kernel(workflow: Any, gateway: LiteLLMGateway) -> TestKernel:
-    return TestKernel(workflow, ai_gateway=gateway)
+def kernel(workflow: Any, gateway: LiteLLMGateway, **parts: Any) -> TestKernel:
+    return TestKernel(workflow, ai_gateway=gateway, **parts)
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """A clock, and a persistence that goes by it."""
+    clock = FakeClock()
+    if request.param == "memory":
+        yield {"clock": clock, "persistence": InMemoryPersistence(clock)}
+        return
+    sqlite = f"sqlite:///{tmp_path}/engine.db"
+    url = sqlite if request.param == "sqlite" else emptied(request.getfixturevalue("postgres_server"))
+    persistence = SqlPersistence(url, clock=clock)
+    yield {"clock": clock, "persistence": persistence}
+    persistence.close()
 
 
 def check_books(bench: TestKernel, view: RunView) -> None:
@@ -150,8 +169,8 @@ def test_a_call_whose_process_died_is_unsettled_and_counts_in_caps(
 
 
 @pytest.mark.parametrize("where", ["run_budget", "budget"])
-def test_the_fourth_call_of_thirty_cents_is_not_sent_with_a_dollar(
-    gateway: LiteLLMGateway, fake: FakeAIServer, where: str
+def test_of_five_calls_of_thirty_cents_in_flight_the_fourth_and_fifth_are_not_sent_with_a_dollar(
+    gateway: LiteLLMGateway, fake: FakeAIServer, where: str, store: dict[str, Any]
 ) -> None:
     async def body(ctx: StageContext[NoInput]) -> Out:
         asked = (ctx.ai.aio.generate_text("dime", f"number {n}", max_tokens=10) for n in range(5))
@@ -160,7 +179,7 @@ def test_the_fourth_call_of_thirty_cents_is_not_sent_with_a_dollar(
         assert len(refused) == 2
         raise refused[0]
 
-    bench = kernel(one_stage(body, **{where: Budget(max_cost=1.0)}), gateway)
+    bench = kernel(one_stage(body, **{where: Budget(max_cost=1.0)}), gateway, **store)
     fake.say(*[TEN] * 5)
     view = bench.run("w")
     assert view.run.failure_code == "BUDGET_EXCEEDED"

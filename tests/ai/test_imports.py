@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import functions
 
 ASK = (
     "from engine.ai import AIHelper, LiteLLMGateway; from engine.testing import InMemoryAICallLogger; "
@@ -14,17 +17,15 @@ ASK = (
 )
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "engine",
-        "engine.ai",
-        "engine.bootstrap.aws",
-        "engine.bootstrap.embedded",
-        "functions.jobs",
-        "functions.maintenance",
-    ],
-)
+HANDLERS = sorted(f"functions.{path.stem}" for path in Path(functions.__file__).parent.glob("[a-z]*.py"))
+OTHERS = ["engine", "engine.ai", "engine.bootstrap.aws", "engine.bootstrap.embedded", "engine.cli.main"]
+
+
+def test_the_handlers_are_found() -> None:
+    assert {"functions.jobs", "functions.maintenance", "functions.migrate"} <= set(HANDLERS)
+
+
+@pytest.mark.parametrize("module", [*OTHERS, *HANDLERS])
 def test_importing_does_not_import_litellm(module: str) -> None:
     code = f"import sys, {module}; sys.exit('litellm' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

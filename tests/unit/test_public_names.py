@@ -15,15 +15,25 @@ NAMES = {
         StageFailed StageProgress AnnotationCreated ActorInput AnnotationInput AnnotationFilter RunFilter
         SinkUnavailable PartiallyDelivered
     """,
-    "engine.persistence": "SqlPersistence SqlJobQueue",
+    "engine.persistence": "SqlPersistence SqlJobQueue SqlAICallLogger",
     "engine.hosts": """
         WorkerHost WorkerStats ServerlessHost JobMessage JobResult ProcessedJobs TickResult JobReport HostOptions
         RunOutcome run_and_wait
     """,
     "engine.testing": """
         TestKernel RunDidNotEnd InMemoryPersistence InMemoryJobQueue InMemoryBlobStore CollectingEventSink FakeClock
-        FixedIds NoopScheduler
+        FixedIds NoopScheduler InMemoryAICallLogger
     """,
+    "engine.ai": """
+        AIHelper AsyncAI TextResult Step ObjectResult EmbedResult TextStream Batch AsyncBatch BatchHandle BatchItem
+        BatchResult Succeeded Failed BatchProvider BatchState BatchStatus BatchAccess TextPart FilePart Tool tool Usage
+        Price Tier ModelInfo ModelFilter Models UnknownModel register_models get_model list_models calculate_cost
+        EmbeddingProvider EmbedRequest EmbedAnswer register_embedding_provider Gateway LiteLLMGateway ContentPolicy
+        Budget BudgetExceeded AIError AICallFailed AICallRefused AIOutputError AICallLogger AICallRecord CallState
+        TopicStats ModelStats
+    """,
+    "engine.testing.fake_ai": "FakeAIServer",
+    "engine.testing.contracts.ai_call_logger": "AICallLoggerContract",
     "engine.testing.contracts.persistence": "PersistenceContract",
     "engine.testing.contracts.job_queue": "JobQueueContract",
     "engine.testing.contracts.blob_store": "BlobStoreContract",
@@ -36,6 +46,8 @@ def test_public_names_can_be_imported(module: str, names: str) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("module", ["engine.kernel", "engine.persistence", "engine.hosts", "engine.testing"])
+@pytest.mark.parametrize(
+    "module", ["engine.ai", "engine.kernel", "engine.persistence", "engine.hosts", "engine.testing"]
+)
 def test_a_package_exports_these_names_at_least(module: str) -> None:
     assert set(NAMES[module].split()) <= set(import_module(module).__all__)
