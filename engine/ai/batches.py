@@ -89,15 +89,20 @@ class AsyncBatch:
         max_tokens: int | None = None,
         temperature: float | None = None,
     ) -> BatchHandle:
-        """Hands the items in, once for each attempt of a stage. Raises `BudgetExceeded`."""
+        """Hands the items in, once for each attempt of a stage: a later delivery is given the batch of the earlier.
+
+        Only a process that dies between the provider's answer and the note of it may cost a second batch; the first
+        one's reservation then stays in the books. Raises `BudgetExceeded`, `AICallRefused`, `AICallFailed`.
+        """
         given = _checked([BatchItem.of(item) for item in items])
         self._schemas |= {item.id: item.schema_ for item in given if item.schema_ is not None}
         requests = [self._request(item, max_tokens, temperature) for item in given]
         draft = await self._draft(requests, max_tokens)
         record = replace(draft_record(self._desk, draft), metadata=self._agreed(requests))
+        turn = self._desk.replays.next(record.request_hash or "")
         earlier = await asyncio.to_thread(self._desk.log.answered_before, record) if record.delivery > 1 else ()
-        if earlier and earlier[0].batch_id is not None:
-            return BatchHandle(id=earlier[0].batch_id, model=self._model.key, items=len(given))
+        if turn < len(earlier) and (submitted := earlier[turn].batch_id) is not None:
+            return BatchHandle(id=submitted, model=self._model.key, items=len(given))
         call = await open_call(self._desk, draft, record)
         try:
             batch_id = await asyncio.to_thread(self._provider.submit, requests)

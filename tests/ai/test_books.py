@@ -12,6 +12,7 @@ from engine import Budget, NoInput, RetryPolicy, StageContext, define_stage, def
 from engine.adapters.memory.persistence import InMemoryPersistence
 from engine.adapters.sql.persistence import SqlPersistence
 from engine.ai import LiteLLMGateway, ModelInfo, Price, register_models
+from engine.ai.providers.openai import OpenAIBatches
 from engine.domain.ai_calls import CallState
 from engine.domain.errors import BudgetExceeded
 from engine.domain.lifecycle import Status
@@ -166,6 +167,25 @@ def test_a_call_whose_process_died_is_unsettled_and_counts_in_caps(
     assert states == [(CallState.RESERVED, 1), (CallState.SETTLED, 2), (CallState.SETTLED, 2)]
     assert len(fake.chats()) == 3
     check_books(bench, view)
+
+
+def test_each_of_two_equal_batches_is_found_again_by_the_next_delivery(
+    gateway: LiteLLMGateway, fake: FakeAIServer
+) -> None:
+    seen: list[list[str]] = []
+
+    def body(ctx: StageContext[NoInput]) -> Out:
+        batch = ctx.ai.batch("free", OpenAIBatches("key", fake.url))
+        seen.append([batch.submit([{"id": "a", "prompt": "hi"}], max_tokens=5).id for _ in range(2)])
+        if ctx.delivery == 1:
+            raise ValueError("not yet")
+        return Out()
+
+    view = kernel(one_stage(body), gateway).run("w")
+    assert view.run.status is Status.COMPLETED
+    first, second = seen
+    assert first == second
+    assert len(set(first)) == len(fake.requests) == 2
 
 
 @pytest.mark.parametrize("where", ["run_budget", "budget"])
