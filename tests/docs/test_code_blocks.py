@@ -54,6 +54,8 @@ def name_of(page: Path) -> str:
 every_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
 
 
+# litellm warns of its own affairs; that is for its authors to see.
+@pytest.mark.filterwarnings("ignore:Accessing the 'model_")
 @every_page
 def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
