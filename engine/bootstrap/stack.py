@@ -1,5 +1,6 @@
 """A deployed stack as the command line sees it: commands and reads, answered by its maintenance function."""
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -101,8 +102,12 @@ class StackReads(Reads):
     @override
     def annotations(self, run_id: str, where: AnnotationFilter) -> Sequence[AnnotationRecord]:
         prefix, limit = where.key_prefix, min(where.limit, MOST)
-        kind = tuple[AnnotationRecord, ...]
-        return self._ask(kind, "runs.annotations", run_id=run_id, key_prefix=prefix, limit=limit)
+        found = self._ask(
+            tuple[AnnotationRecord, ...], "runs.annotations", run_id=run_id, key_prefix=prefix, limit=limit
+        )
+        if len(found) == MOST < where.limit:
+            raise RefusedError(f"run {run_id} has {MOST} annotations or more, which a stack does not give; use --key")
+        return found
 
     @override
     def artifacts(self, run_id: str) -> Sequence[ArtifactRecord]:
@@ -153,6 +158,9 @@ class StackKernel:
     def dispatch(self, command: Command[Any] | Mapping[str, Any]) -> Any:
         """Raises `RefusedError` for commands that only workers give."""
         parsed = parse_command(command) if isinstance(command, Mapping) else command
+        if isinstance(parsed, RunCreate) and parsed.idempotency_key is None:
+            # An invocation whose answer is lost is made again, and must not start a second run.
+            parsed = parsed.model_copy(update={"idempotency_key": uuid.uuid4().hex})
         if type(parsed) not in RESULTS:
             raise RefusedError(f"{type(parsed).__name__} is done in the stack by itself, not from outside")
         return RESULTS[type(parsed)].model_validate(self._calls.ask(parsed.model_dump(mode="json")))

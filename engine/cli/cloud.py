@@ -47,7 +47,8 @@ def run_in_cloud(invocation: Invocation, command: Mapping[str, Json], *, follow:
         view = view_for(as_json=invocation.json, lines=follow)
         with Interruption() as interruption:
             workflow = engine.registry.get_workflow(str(command["workflow_id"]))
-            ending = watch(Follower(engine.kernel.reads, run_id, workflow), view, interruption, timeout)
+            follower = Follower(engine.kernel.reads, run_id, workflow)
+            ending = watch(follower, view, interruption, timeout, every=invocation.look_every)
             status = report_run(invocation, engine.kernel.reads, run_id)
             _say_where(engine, run_id)
         if status in TERMINAL:

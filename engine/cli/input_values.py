@@ -3,10 +3,14 @@
 A value that is JSON, or begins like a JSON object, array or string, is JSON. `-` is standard input, which holds JSON.
 Anything else names a file: the content of a `.json` file is the value; any other file stands for `{"path": …}` where
 the workflow's input has a field `path`. A file whose name looks like JSON is written with `./` before it.
+
+A run that works elsewhere cannot read this machine's files: there a text file stands for `{"content": …, "name": …}`,
+where the input has these fields.
 """
 
 import json
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +19,37 @@ from engine.domain.errors import InvalidInput
 from engine.domain.stored_value import Json
 
 type AnyWorkflow = Workflow[Any, Any]
+type OfFile = Callable[[Path], Json]
+"""The value that a file which is not JSON stands for; None where it stands for nothing."""
 
 _BEGINS_LIKE_JSON = ("{", "[", '"')
 _SHOWN = 60
+_MOST_CONTENT = 4 * 2**20
+"""Bytes. Lambda takes requests of 6 MB, in which text that is not ASCII or has many line ends grows."""
 
 
-def run_input(given: str | None, workflow: AnyWorkflow) -> Json:
-    """The workflow's input in its stored form. Raises `InvalidInput`."""
+def run_input(given: str | None, workflow: AnyWorkflow, *, elsewhere: bool = False) -> Json:
+    """The workflow's input in its stored form. `elsewhere`: the run is not on this machine. Raises `InvalidInput`."""
     if given is None:
         return _default_input(workflow)
-    value = _value_of(given, "--input", workflow)
+    value = _value_of(given, "--input", _sent(workflow) if elsewhere else _named(workflow))
     return workflow.validate_input(value)
 
 
-def refuse_for_stack(given: str | None, *, resume: bool, cloud: bool) -> None:
-    """Raises `InvalidInput` for what `run --stack` cannot do: a file of this machine is not there."""
-    if resume or cloud:
-        raise InvalidInput("--stack runs where it is deployed; leave out --resume and --cloud")
-    if given is None or given == "-" or given.lstrip().startswith(_BEGINS_LIKE_JSON):
-        return
-    if Path(given).suffix.lower() != ".json" and Path(given).expanduser().is_file():
-        raise InvalidInput(f"--input: {given!r} is a file of this machine, which the stack cannot read; give JSON")
+def refuse_for_stack(*, local: bool) -> None:
+    """Raises `InvalidInput` for what `run --stack` cannot do."""
+    if local:
+        raise InvalidInput("--stack runs where it is deployed; leave out --resume, --cloud and --fake-ai")
 
 
 def stage_input(given: str) -> Json:
     """JSON for one stage, whose schema is checked when it runs. Raises `InvalidInput`."""
-    return _value_of(given, "--input", None)
+    return _value_of(given, "--input", _means_nothing)
 
 
 def run_config(given: str | None, workflow: AnyWorkflow) -> dict[str, dict[str, Json]]:
     """The options given, checked against the workflow. Raises `InvalidInput`."""
-    value = {} if given is None else _value_of(given, "--config", None)
+    value = {} if given is None else _value_of(given, "--config", _means_nothing)
     if not isinstance(value, dict):
         raise InvalidInput(f"--config is {_brief(json.dumps(value))}; give an object with the options of each stage")
     workflow.validate_config(value)
@@ -60,7 +64,7 @@ def _default_input(workflow: AnyWorkflow) -> Json:
         raise InvalidInput(wanted, error.problems) from error
 
 
-def _value_of(given: str, option: str, workflow: AnyWorkflow | None) -> Json:
+def _value_of(given: str, option: str, of_file: OfFile) -> Json:
     if given == "-":
         return _parsed(sys.stdin.read(), f"{option}: standard input")
     if given.lstrip().startswith(_BEGINS_LIKE_JSON):
@@ -68,10 +72,10 @@ def _value_of(given: str, option: str, workflow: AnyWorkflow | None) -> Json:
     try:
         return json.loads(given)
     except ValueError:
-        return _from_file(given, option, workflow)
+        return _from_file(given, option, of_file)
 
 
-def _from_file(given: str, option: str, workflow: AnyWorkflow | None) -> Json:
+def _from_file(given: str, option: str, of_file: OfFile) -> Json:
     path = Path(given).expanduser()
     if path.is_dir():
         raise InvalidInput(f"{option}: {given!r} is a folder; name a file")
@@ -79,9 +83,41 @@ def _from_file(given: str, option: str, workflow: AnyWorkflow | None) -> Json:
         raise InvalidInput(f"{option}: there is no file {given!r}, and it is not JSON either")
     if path.suffix.lower() == ".json":
         return _parsed(_text(path, option), f"{option}: {given!r}")
-    if workflow is not None and "path" in workflow.input_type.json_schema.get("properties", {}):
-        return {"path": str(path.absolute())}
-    raise InvalidInput(f"{option}: {given!r} is not a .json file, and a file of another kind means nothing here")
+    value = of_file(path)
+    if value is None:
+        raise InvalidInput(f"{option}: {given!r} is not a .json file, and a file of another kind means nothing here")
+    return value
+
+
+def _means_nothing(_path: Path) -> None:
+    return None
+
+
+def _named(workflow: AnyWorkflow) -> OfFile:
+    return lambda path: {"path": str(path.absolute())} if "path" in _fields(workflow) else None
+
+
+def _sent(workflow: AnyWorkflow) -> OfFile:
+    """What a file stands for on another machine."""
+
+    def value(path: Path) -> Json:
+        fields = _fields(workflow)
+        if "content" not in fields and "path" not in fields:
+            return None
+        if "content" not in fields or path.stat().st_size > _MOST_CONTENT:
+            why = "it is more than 4 MiB" if "content" in fields else "its path means nothing there"
+            raise InvalidInput(
+                f"--input: {str(path)!r} cannot be sent to the stack: {why}; put it where the stack can read it, and"
+                " give JSON that says where"
+            )
+        return {"content": _text(path, "--input"), **({"name": path.name} if "name" in fields else {})}
+
+    return value
+
+
+def _fields(workflow: AnyWorkflow) -> Mapping[str, Json]:
+    fields: Mapping[str, Json] = workflow.input_type.json_schema.get("properties", {})
+    return fields
 
 
 def _text(path: Path, option: str) -> str:

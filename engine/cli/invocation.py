@@ -51,6 +51,11 @@ class Invocation:
             return f"engine --stack {quote(self.stack)}"
         return "engine" if self.home is None else f"engine --home {quote(str(self.home))}"
 
+    @property
+    def look_every(self) -> float:
+        """Seconds between two looks at a run: each look at a stack invokes its function a few times."""
+        return 0.1 if self.stack is None else 1.0
+
     def settings(self) -> Settings:
         """Raises `SettingsError`."""
         return Settings.from_env(

@@ -16,6 +16,9 @@ from engine.cli.global_options import wants_json, wants_traceback
 from engine.cli.groups import LazyGroup, Summaries
 from engine.cli.invocation import Invocation, OutputFormat
 from engine.cli.printing import say
+from engine.domain.errors import InvalidInput
+
+OF_STACKS = ("run", "runs", "jobs", "dlq", "outbox")
 
 
 class EngineCommands(LazyGroup):
@@ -60,7 +63,7 @@ def engine(
     ] = None,
     home: Annotated[Path | None, typer.Option(help="Folder of the embedded profile.", show_default=".engine")] = None,
     database_url: Annotated[str | None, typer.Option(help="PostgreSQL instead of the embedded database.")] = None,
-    stack: Annotated[str | None, typer.Option(help="A deployed stack, for run, runs, jobs and dlq.")] = None,
+    stack: Annotated[str | None, typer.Option(help=f"A deployed stack, for {', '.join(OF_STACKS)}.")] = None,
     output: Annotated[OutputFormat, typer.Option("--output", "-o", help="Form of the answer.")] = OutputFormat.TEXT,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     _version: Annotated[
@@ -68,6 +71,10 @@ def engine(
     ] = False,
 ) -> None:
     """Durable, typed workflows. These options may also stand after the command."""
+    if stack is not None and ctx.invoked_subcommand not in OF_STACKS:
+        raise InvalidInput(
+            f"--stack goes with {', '.join(OF_STACKS)}; engine {ctx.invoked_subcommand} is of this machine"
+        )
     ctx.obj = Invocation(profile=profile, home=home, database_url=database_url, stack=stack, output=output, debug=debug)
 
 

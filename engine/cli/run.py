@@ -48,10 +48,10 @@ def run(
 
     Ctrl-C stops the work and keeps the run: `engine run --resume` goes on with it.
     """
+    if ctx.obj.stack is not None:
+        refuse_for_stack(local=resume or cloud or fake_ai)
     invocation: Invocation = ctx.with_resource(with_fake_ai(ctx.obj, kept=not cloud)) if fake_ai else ctx.obj
     work = invocation.stack is None
-    if not work:
-        refuse_for_stack(given, resume=resume, cloud=cloud)
     limit = None if timeout is None else parse_duration(timeout).total_seconds()
     if resume:
         _refuse_with_resume(given=given, config=config, idempotency_key=idempotency_key, wait=wait)
@@ -80,7 +80,7 @@ def _checked(invocation: Invocation, workflow_id: str | None, given: str | None,
     return {
         "type": "run.create",
         "workflow_id": workflow.id,
-        "input": run_input(given, workflow),
+        "input": run_input(given, workflow, elsewhere=invocation.stack is not None),
         "config": run_config(config, workflow),
         "start": True,
     }

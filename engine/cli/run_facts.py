@@ -19,27 +19,28 @@ from engine.domain.lifecycle import TERMINAL
 from engine.domain.records import AnnotationRecord, ArtifactRecord, LogRecord
 from engine.kernel.reads import Reads
 
-LOOK_EVERY = 0.25
 MOST_ANNOTATIONS = 1_000_000
 
 
-def say_logs(reads: Reads, run_id: str, *, stage_id: str | None, follow: bool, json: bool) -> None:
-    """With `follow` and JSON, a document for each line, so that a reader gets them as they come."""
-    if json and not follow:
+def say_logs(reads: Reads, run_id: str, *, stage_id: str | None, follow: float | None, json: bool) -> None:
+    """`follow`: look again after so many seconds until the run has ended; None: look once. With it and JSON, a
+    document for each line, so that a reader gets them as they come.
+    """
+    if json and follow is None:
         say_json(Logs(reads, run_id, stage_id).new())
         return
     for log in _logs(reads, run_id, stage_id, follow=follow):
         say(json_lines.dumps(to_jsonable_python(log), ensure_ascii=False) if json else log_line(log))
 
 
-def _logs(reads: Reads, run_id: str, stage_id: str | None, *, follow: bool) -> Iterator[LogRecord]:
+def _logs(reads: Reads, run_id: str, stage_id: str | None, *, follow: float | None) -> Iterator[LogRecord]:
     logs = Logs(reads, run_id, stage_id)
     while True:
         ended = reads.run(run_id).run.status in TERMINAL
         yield from logs.new()
-        if ended or not follow:
+        if ended or follow is None:
             return
-        time.sleep(LOOK_EVERY)
+        time.sleep(follow)
 
 
 def say_events(reads: Reads, run_id: str, *, json: bool) -> None:

@@ -96,7 +96,8 @@ def logs(
     invocation: Invocation = ctx.obj
     with invocation.reading() as engine:
         reads = engine.kernel.reads
-        run_facts.say_logs(reads, reads.resolve(run), stage_id=stage, follow=follow, json=invocation.json)
+        again = invocation.look_every if follow else None
+        run_facts.say_logs(reads, reads.resolve(run), stage_id=stage, follow=again, json=invocation.json)
 
 
 @app.command()

@@ -16,7 +16,6 @@ from engine.cli.printing import console
 if TYPE_CHECKING:
     from engine.bootstrap.embedded import Engine
 
-LOOK_EVERY = 0.1
 GRACE = 5.0
 SETTLE = 30.0
 MOST_SLOTS = 4
@@ -44,9 +43,14 @@ def view_for(*, as_json: bool, lines: bool) -> AbstractContextManager[View]:
 
 
 def watch(
-    follower: Follower, view: AbstractContextManager[View], interruption: Interruption, timeout: float | None
+    follower: Follower,
+    view: AbstractContextManager[View],
+    interruption: Interruption,
+    timeout: float | None,
+    *,
+    every: float,
 ) -> Ending:
-    """Shows the run until it has ended, the time is up (seconds) or a signal comes."""
+    """Shows the run until it has ended, the time is up (seconds) or a signal comes. Looks `every` so many seconds."""
     end = time.monotonic() + timeout if timeout is not None else float("inf")
     with view as shown:
         while True:
@@ -56,7 +60,7 @@ def watch(
                 return Ending.ENDED
             if time.monotonic() >= end:
                 return Ending.TIMEOUT
-            if interruption.wait(min(LOOK_EVERY, max(0.0, end - time.monotonic()))):
+            if interruption.wait(min(every, max(0.0, end - time.monotonic()))):
                 return Ending.INTERRUPTED
 
 

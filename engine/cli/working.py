@@ -33,7 +33,7 @@ def see_through(
         active = work and run.status not in TERMINAL
         with working_on(engine, run_id, interruption, keep_stdout=invocation.json) if active else nullcontext():
             follower = Follower(reads, run_id, engine.registry.get_workflow(run.workflow_id))
-            ending = watch(follower, view, interruption, timeout)
+            ending = watch(follower, view, interruption, timeout, every=invocation.look_every)
         status = report_run(invocation, reads, run_id)
         if status in TERMINAL:
             return OF_STATUS[status]

@@ -7,9 +7,11 @@ type Clients = Callable[[str], Any]
 
 RETRIES = {"mode": "standard", "total_max_attempts": 3}
 KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
-# S3 keeps signature version 4: without it a presigned URL binds no headers.
+# S3 keeps signature version 4: without it a presigned URL binds no headers. A function may take its 60 s, most of them
+# for a database that wakes; an invocation given up before that would be made a second time.
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "s3": {"signature_version": "s3v4", "read_timeout": 60},
+    "lambda": {"read_timeout": 65},
 }
 
 
