@@ -3,12 +3,13 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from engine.cli.exit_codes import OF_STATUS, ExitCode
 from engine.cli.following import Follower
 from engine.cli.interruption import Interruption
-from engine.cli.invocation import Invocation
+from engine.cli.invocation import LOCAL, Invocation
 from engine.cli.printing import note
 from engine.cli.run_report import report_run
 from engine.cli.watching import Ending, view_for, watch
@@ -42,15 +43,20 @@ def local_cloud(invocation: Invocation) -> Iterator["LocalCloud"]:
 
 def run_in_cloud(invocation: Invocation, command: Mapping[str, Json], *, follow: bool, timeout: float | None) -> int:
     """Creates the run where the local cloud of this home is, or in one of its own. Gives the exit code."""
-    with _connected(invocation) as engine:
+    with _connected(invocation) as (engine, stays):
         run_id = engine.kernel.dispatch(command).workflow_run_id
         view = view_for(as_json=invocation.json, lines=follow)
         with Interruption() as interruption:
             workflow = engine.registry.get_workflow(str(command["workflow_id"]))
             follower = Follower(engine.kernel.reads, run_id, workflow)
             ending = watch(follower, view, interruption, timeout, every=invocation.look_every)
-            status = report_run(invocation, engine.kernel.reads, run_id)
+            there = replace(invocation, stack=LOCAL)
+            status = report_run(there, engine.kernel.reads, run_id, hints=stays)
             _say_where(engine, run_id)
+            if not stays:
+                note(
+                    "this cloud ends here; `engine dev --cloud` starts one that stays, to look into with --stack local"
+                )
         if status in TERMINAL:
             return OF_STATUS[status]
         note("the run had not ended")
@@ -58,7 +64,8 @@ def run_in_cloud(invocation: Invocation, command: Mapping[str, Json], *, follow:
 
 
 @contextmanager
-def _connected(invocation: Invocation) -> Iterator["AwsEngine"]:
+def _connected(invocation: Invocation) -> Iterator[tuple["AwsEngine", bool]]:
+    """An engine over the home's local cloud, and whether that stays when the run has ended."""
     from engine.localcloud.running import connect, running  # noqa: PLC0415 - brings boto3 and the database libraries
 
     if environment := running(invocation.settings().home):
@@ -68,10 +75,10 @@ def _connected(invocation: Invocation) -> Iterator["AwsEngine"]:
                 "`engine dev --cloud --fake-ai` if it should make answers up"
             )
         with connect(environment) as engine:
-            yield engine
+            yield engine, True
         return
     with Interruption(), local_cloud(invocation) as cloud, connect(cloud.environment) as engine:
-        yield engine
+        yield engine, False
 
 
 def _say_where(engine: "AwsEngine", run_id: str) -> None:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from engine.bootstrap.embedded import Engine
 
 
+LOCAL = "local"
+"""The stack's name that stands for the local cloud of the home."""
+
+
 class OutputFormat(StrEnum):
     TEXT = "text"
     JSON = "json"
@@ -47,9 +51,9 @@ class Invocation:
     @property
     def command(self) -> str:
         """How to call the CLI so that it finds the same runs."""
-        if self.stack is not None:
-            return f"engine --stack {quote(self.stack)}"
-        return "engine" if self.home is None else f"engine --home {quote(str(self.home))}"
+        home = "" if self.home is None or self.stack not in {None, LOCAL} else f" --home {quote(str(self.home))}"
+        stack = "" if self.stack is None else f" --stack {quote(self.stack)}"
+        return f"engine{home}{stack}"
 
     @property
     def look_every(self) -> float:
@@ -70,6 +74,12 @@ class Invocation:
     def opened(self) -> Iterator["Engine"]:
         """The engine, its stores made where they are missing; with a stack, what runs there. Raises what
         `open_engine` and `open_stack` raise."""
+        if self.stack == LOCAL:
+            from engine.localcloud.running import open_running  # noqa: PLC0415 — brings boto3 and the database libraries
+
+            with open_running(self.settings().home) as local:
+                yield cast("Engine", local)
+            return
         if self.stack is not None:
             from engine.bootstrap.stack import open_stack  # noqa: PLC0415 — brings boto3
 

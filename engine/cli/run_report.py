@@ -15,13 +15,13 @@ from engine.kernel.reads import Reads, RunView
 OUTPUT_LINES = 30
 
 
-def report_run(invocation: Invocation, reads: Reads, run_id: str) -> Status:
-    """Prints output, artifacts, totals and hints. Gives the run's status."""
+def report_run(invocation: Invocation, reads: Reads, run_id: str, *, hints: bool = True) -> Status:
+    """Prints output, artifacts, totals and `hints`: commands that show more. Gives the run's status."""
     view = reads.run(run_id)
     if invocation.json:
         say_json(run_document(reads, view))
     else:
-        _say(invocation.command, reads, view)
+        _say(invocation.command if hints else None, reads, view)
     if view.run.status is Status.FAILED:
         note(f"error: {_failure(view)}")
     return view.run.status
@@ -31,18 +31,19 @@ def shown_id(run: RunRecord) -> str:
     return short_id(run.id) if on_terminal() else run.id
 
 
-def _say(command: str, reads: Reads, view: RunView) -> None:
+def _say(command: str | None, reads: Reads, view: RunView) -> None:
     run, artifacts = view.run, reads.artifacts(view.run.id)
     if run.output is not None:
         say("\nOutput")
-        say_output(reads.value(run.output), rest=f"{command} runs show {shown_id(run)}")
+        say_output(reads.value(run.output), rest=f"{command} runs show {shown_id(run)}" if command else None)
     if artifacts:
         say("\nArtifacts")
         for line in artifact_lines(artifacts):
             say(line)
-        say(f"  to keep them: {command} runs artifacts {shown_id(run)} --save DIR")
+        if command is not None:
+            say(f"  to keep them: {command} runs artifacts {shown_id(run)} --save DIR")
     say(f"\n{totals(run, sum(unknown_calls(reads.call_totals(run.id)).values()))}")
-    if run.status in TERMINAL:
+    if command is not None and run.status in TERMINAL:
         for hint in _hints(f"{command} runs", run, artifacts, view.stages):
             say(f"  {hint}")
 

@@ -4,10 +4,13 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import cast
 
 from engine.adapters.aws.clients import AwsClients
 from engine.adapters.local.worker_lock import WorkerLock, dead_workers
 from engine.bootstrap.aws import AwsEngine, open_aws
+from engine.bootstrap.stack import Stack, StackKernel
+from engine.domain.errors import StoreUnavailable
 from engine.localcloud.cloud import DEFAULT_POOLS
 from engine.ports.registry import Registry
 from engine.settings import Settings, variable_of
@@ -39,6 +42,17 @@ def running(home: Path) -> Mapping[str, str] | None:
     except (OSError, ValueError):
         return None
     return None if dead_workers(folder) else environment
+
+
+@contextmanager
+def open_running(home: Path) -> Iterator[Stack]:
+    """The local cloud of a home, as a stack. Raises `StoreUnavailable` when none runs."""
+    environment = running(home)
+    if environment is None:
+        raise StoreUnavailable(f"no local cloud runs for {str(home)!r}; start one with `engine dev --cloud`")
+    with connect(environment) as engine:
+        # Its database can be reached from here, so its own kernel answers.
+        yield Stack(cast("StackKernel", engine.kernel), engine.registry)
 
 
 def connect(environment: Mapping[str, str]) -> AwsEngine:

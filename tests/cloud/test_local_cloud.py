@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from engine.cli.exit_codes import ExitCode
 from engine.domain.lifecycle import Status
 from engine.localcloud.cloud import LocalCloud
-from engine.localcloud.running import connect
+from engine.localcloud.running import announced, connect
 from tests.cloud.deployment import ROOT, assert_completed_once, ended, started
 from tests.support.waiting import until
 
@@ -67,6 +68,33 @@ def test_maintenance_takes_commands_and_reads_when_invoked_directly(cloud: Local
         until(ended(engine, created["workflow_run_id"]), "the run has ended")
     found = cloud.invoke("maintenance", {"read": "runs.get", "run_id": created["workflow_run_id"]})["result"]
     assert found["run"]["status"] == Status.COMPLETED
+
+
+def runs_of_local(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ENGINE_")}
+    return subprocess.run(
+        [*ENGINE, "--home", home, *words, "--stack", "local"],
+        env=environment | REGISTRY,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_cloud_of_a_home_is_looked_into_as_a_stack_called_local(cloud: LocalCloud, tmp_path: Path) -> None:
+    with announced(tmp_path, cloud.environment):
+        ran = runs_of_local(tmp_path, "run", "one", "--input", "{}")
+        assert ran.returncode == 0, ran.stderr
+        hint = next(line.split() for line in ran.stdout.splitlines() if " runs show " in line)
+        assert hint[:5] == ["engine", "--home", str(tmp_path), "--stack", "local"]
+        shown = runs_of_local(tmp_path, "-o", "json", "runs", "show", hint[-1])
+        assert json.loads(shown.stdout)["status"] == "COMPLETED"
+    gone = runs_of_local(tmp_path, "runs", "list")
+    assert gone.returncode == ExitCode.NOT_REACHABLE
+    assert "no local cloud runs for" in gone.stderr
+    assert "engine dev --cloud" in gone.stderr
 
 
 @pytest.fixture
