@@ -24,6 +24,9 @@ FAULTS = "tests/faults"
 KERNEL = "tests/kernel"
 SQL = "engine/adapters/sql"
 FUNCTIONS = f"{SQL}/functions"
+AI = "tests/ai"
+FIVE_IN_FLIGHT = "test_of_five_calls_of_thirty_cents_in_flight_the_fourth_and_fifth_are_not_sent_with_a_dollar"
+EVERY_KIND = "test_every_kind_of_call_is_in_all_sums_of_a_failed_run_and_of_its_rerun"
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,6 +409,117 @@ MUTANTS = (
         "previous={finished_stage: output},",
         "previous={},",
         f"{KERNEL}/test_continuing.py::test_a_finish_may_claim_the_next_stage_in_the_same_transaction",
+    ),
+    Mutant(
+        "guard of a budget, SQL",
+        f"{SQL}/spending.py",
+        "set_=more, where=_FITS)",
+        "set_=more)",
+        f"{AI}/test_books.py::{FIVE_IN_FLIGHT}",
+        "sqlite",
+    ),
+    Mutant(
+        "guard of a budget, memory",
+        "engine/adapters/memory/ai_calls.py",
+        "if cap.scope == scope and _passes(",
+        "if cap is None and _passes(",
+        f"{AI}/test_books.py::{FIVE_IN_FLIGHT}",
+    ),
+    Mutant(
+        "an unknown price does not pass a cap",
+        "engine/ai/budget.py",
+        "if capped is not None and price is None:",
+        "if capped is None and price is None:",
+        f"{AI}/test_books.py::test_an_unknown_price_passes_a_cap_on_cost_only_when_it_is_given",
+        "",
+    ),
+    Mutant(
+        "a call is in the books before it is sent",
+        "engine/ai/books.py",
+        "    await asyncio.to_thread(desk.log.reserve, record, desk.site.caps)\n",
+        "    if not desk.site.caps:\n        await asyncio.to_thread(desk.log.reserve, record, desk.site.caps)\n",
+        f"{AI}/test_books.py::test_a_call_whose_process_died_is_unsettled_and_counts_in_caps",
+        "",
+    ),
+    Mutant(
+        "what a stage's calls cost is in its total",
+        f"{SQL}/spending.py",
+        "            session.write(_SET_TOTAL_OF_STAGE",
+        "            session.dialect or session.write(_SET_TOTAL_OF_STAGE",
+        f"{AI}/test_books_of_runs.py::{EVERY_KIND}",
+        "sqlite",
+    ),
+    Mutant(
+        "a rerun's stage begins with what the one before cost",
+        "engine/kernel/spending.py",
+        "if stage.attempt == 0:",
+        "if stage.attempt >= 0:",
+        f"{AI}/test_books.py::test_a_rerun_adds_to_what_the_run_and_its_stages_have_cost",
+        "",
+    ),
+    Mutant(
+        "an answer that was paid for is given again",
+        "engine/ai/books.py",
+        "if record.workflow_run_id is None or record.delivery <= 1:",
+        "if record.workflow_run_id is None or record.delivery >= 1:",
+        f"{AI}/test_books.py::test_what_a_lost_delivery_paid_for_is_given_again_and_stays_its_own",
+        "",
+    ),
+    Mutant(
+        "a batch is submitted once for each attempt",
+        "engine/ai/batches.py",
+        "if record.delivery > 1 else ()",
+        "if record.delivery < 1 else ()",
+        f"{AI}/test_books_of_runs.py::test_a_stage_that_is_retried_after_it_submitted_does_not_submit_again",
+        "sqlite",
+    ),
+    Mutant(
+        "a batch is booked once",
+        "engine/ai/call_log.py",
+        "            if not _close(batch_id, calls, tx):",
+        "            if not _close(batch_id, calls, tx) and not calls:",
+        "tests/contracts/test_ai_call_loggers.py::TestMemory",
+        "batch",
+    ),
+    Mutant(
+        "batches cost half",
+        "engine/ai/model_info.py",
+        "BATCH_DISCOUNT = 0.5",
+        "BATCH_DISCOUNT = 1.0",
+        f"{AI}/test_books_of_runs.py::test_half_a_batch_costs_half_the_price_of_what_succeeded",
+        "sqlite",
+    ),
+    Mutant(
+        "a topic is made of whole segments",
+        f"{SQL}/ai_calls.py",
+        'starts_with(_C.topic, f"{where.topic}.")',
+        "starts_with(_C.topic, where.topic)",
+        "tests/contracts/test_ai_call_loggers.py::TestSqlite",
+        "",
+    ),
+    Mutant(
+        "a stream that is left is booked",
+        "engine/ai/streams.py",
+        "        if self._call is not None and not self._ended:\n            self.close()",
+        "        pass",
+        f"{AI}/test_text.py::test_a_stream_whose_reader_stops_early_is_booked",
+        "",
+    ),
+    Mutant(
+        "files reach Anthropic in its own form",
+        "engine/ai/providers/anthropic.py",
+        "return content if isinstance(content, str) else [_part(part) for part in content]",
+        "return content",
+        f"{AI}/test_batch_providers.py",
+        "anthropic",
+    ),
+    Mutant(
+        "Google's thoughts are paid for",
+        "engine/ai/providers/google.py",
+        'usage.get("candidatesTokenCount", 0) + thoughts',
+        'usage.get("candidatesTokenCount", 0)',
+        f"{AI}/test_batch_providers.py",
+        "google",
     ),
 )
 

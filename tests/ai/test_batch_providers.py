@@ -28,8 +28,9 @@ from engine.ai.providers.openai import OpenAIBatches
 from engine.domain.errors import InvalidInput, SettingsError
 from engine.testing import InMemoryAICallLogger
 from engine.testing.fake_ai import FakeAIServer
-from engine.testing.fake_ai.anthropic_batches import CACHED
+from engine.testing.fake_ai.anthropic_batches import CACHED, WRITTEN
 from engine.testing.fake_ai.google_batches import THOUGHT_TOKENS
+from engine.testing.fake_ai.invented import count_tokens
 from tests.ai.conftest import PRICE
 
 NAMES = ("anthropic", "google", "openai")
@@ -111,14 +112,15 @@ def test_anthropics_tokens_include_those_read_from_the_cache(ai: AIHelper, fake:
     batch = ai.batch("chat", provider_of("anthropic", fake))
     (answer,) = batch.get_results(batch.submit([{"id": "a", "prompt": "hi"}]).id)
     assert answer.usage.cached_tokens == CACHED
-    assert answer.usage.input_tokens > CACHED
+    asked = count_tokens('[{"role": "user", "content": "hi"}]')
+    assert answer.usage.input_tokens == asked + CACHED + WRITTEN
 
 
 def test_googles_thoughts_are_paid_for_and_are_not_the_answer(ai: AIHelper, fake: FakeAIServer) -> None:
     batch = ai.batch("chat", provider_of("google", fake))
     (answer,) = batch.get_results(batch.submit([{"id": "a", "prompt": "hi"}]).id)
     assert answer.usage.reasoning_tokens == THOUGHT_TOKENS
-    assert answer.usage.output_tokens > THOUGHT_TOKENS
+    assert answer.usage.output_tokens == count_tokens(answer.text) + THOUGHT_TOKENS
     assert "let me think" not in answer.text
 
 
