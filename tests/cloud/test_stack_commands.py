@@ -150,6 +150,15 @@ def test_everything_that_is_kept_of_a_run_is_shown(
     assert seen in shown.out
 
 
+def test_annotations_are_refused_rather_than_cut_short(
+    call: Call, analysed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.bootstrap.stack, "MOST", 1)
+    refused = call("runs", "annotations", analysed)
+    assert (refused.code, refused.out) == (1, "")
+    assert f"run {analysed} has 1 annotations or more, which a stack does not give; use --key" in refused.err
+
+
 def test_an_export_is_the_same_as_one_made_beside_the_database(call: Call, cloud: LocalCloud, completed: str) -> None:
     exported = call("runs", "export", completed).json
     with connect(cloud.environment) as opened:

@@ -23,9 +23,10 @@ type Resources = Mapping[str, Mapping[str, Any]]
 
 
 def synthesize(output: Path, environment: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """Runs the app. `more` are context values; findings of cdk-nag are failures."""
+    """Runs the app. `more` are context values, left out where empty; findings of cdk-nag are failures."""
     given = json.loads((ROOT / "cdk.json").read_text())["context"]
     context = given | {"environment": environment, "skip-bundling": "yes"} | more
+    context = {name: value for name, value in context.items() if value}
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return subprocess.run(
         [str(PYTHON), "-m", "cdk"],

@@ -12,6 +12,7 @@ import pytest
 from cdk import certificates
 from cdk.certificates import check_certificates
 from cdk.config import ConfigRefused, load_config
+from tests.infrastructure.synthesis import synthesize
 from tests.infrastructure.test_config import CONTEXT
 
 ROOT = Path(__file__).parents[2]
@@ -80,3 +81,12 @@ def test_an_external_database_needs_no_certificates() -> None:
 def test_a_bundle_that_is_not_there_is_refused_by_name(region: str | None, tmp_path: Path) -> None:
     with pytest.raises(ConfigRefused, match="which is not there; get AWS's own by `make rds-certificates`"):
         check_certificates(load_config(CONTEXT), region, tmp_path / "gone.pem")
+
+
+def test_a_region_without_certificates_ends_the_deployment_before_anything_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CDK_DEFAULT_REGION", "il-central-1")
+    done = synthesize(tmp_path, "dev", **{"skip-bundling": ""})
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("cdk.json: database: 'aurora' is verified by functions/rds-global-bundle.pem, which")

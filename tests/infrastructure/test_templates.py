@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from engine.adapters.aws.clients import AwsClients
+from engine.localcloud.emulator import CREDENTIALS
 from engine.settings import Settings
 from tests.infrastructure.synthesis import Resources, of_type, synthesize, template
 
@@ -90,6 +92,16 @@ def test_messages_stay_hidden_for_six_times_the_timeout_of_their_function(app: R
         timeout = functions[mapping["FunctionName"]["Ref"]]["Timeout"]
         assert queue["VisibilityTimeout"] >= 6 * timeout
         assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+def test_callers_wait_longer_for_maintenance_than_it_may_take(app: Resources) -> None:
+    (timeout,) = (
+        each["Timeout"]
+        for name, each in of_type(app, "AWS::Lambda::Function").items()
+        if name.startswith("Maintenance")
+    )
+    client = AwsClients(region="us-east-1", credentials=CREDENTIALS)("lambda")
+    assert client.meta.config.read_timeout > timeout
 
 
 def test_every_queue_has_a_dead_letter_queue_or_is_one_and_has_an_alarm(app: Resources) -> None:
