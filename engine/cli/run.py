@@ -1,5 +1,6 @@
 """`engine run`: create a run, or take one up again, and see it through."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -64,7 +65,8 @@ def run(
         engine.recover()
         created = engine.kernel.dispatch(command)
         if not wait and not follow:
-            _say_created(invocation, created.workflow_run_id, created.status)
+            pools = find_workflow(str(command["workflow_id"]), engine.registry).pools
+            _say_created(invocation, created.workflow_run_id, created.status, pools)
             return
         run_id = created.workflow_run_id
         code = see_through(invocation, engine, run_id, work=wait and work, lines=follow, timeout=limit)
@@ -86,12 +88,13 @@ def _checked(invocation: Invocation, workflow_id: str | None, given: str | None,
     }
 
 
-def _say_created(invocation: Invocation, run_id: str, status: Status) -> None:
+def _say_created(invocation: Invocation, run_id: str, status: Status, pools: Sequence[str]) -> None:
     if invocation.json:
         say_json({"run_id": run_id, "status": status})
         return
     say(run_id)
-    taken = "" if invocation.stack else f"a worker will take it ({invocation.command} worker); "
+    worker = f"{invocation.command} worker" + ("" if pools == ("default",) else f" --pools {','.join(pools)}")
+    taken = "" if invocation.stack else f"a worker will take it ({worker}); "
     note(f"{taken}see it with: {invocation.command} runs watch {run_id}")
 
 

@@ -69,9 +69,9 @@ def working_on(engine: "Engine", run_id: str, interruption: Interruption, *, kee
     """A worker in this process for this run only. With `keep_stdout`, what bodies print goes to stderr."""
     workflow = engine.registry.get_workflow(engine.kernel.reads.run(run_id).run.workflow_id)
     groups = workflow.groups if workflow else ()
-    pools = {stage.pool for group in groups for stage in group} or {"default"}
+    pools = workflow.pools if workflow else ("default",)
     slots = min(MOST_SLOTS, max((len(group) for group in groups), default=1))
-    worker = engine.worker(slots=slots, run_id=run_id, pools=tuple(sorted(pools)))
+    worker = engine.worker(slots=slots, run_id=run_id, pools=pools)
     with redirect_stdout(sys.stderr) if keep_stdout else nullcontext():
         worker.start()
         try:

@@ -60,6 +60,11 @@ class Workflow[In, Out]:
         """All stages in order of execution."""
         return tuple(stage for group in self.groups for stage in group)
 
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """Every pool that a stage asks for, by name."""
+        return tuple(sorted({stage.pool for stage in self.get_all_stages()}))
+
     def get_stage_ids(self) -> tuple[str, ...]:
         return tuple(self._stages)
 

@@ -68,5 +68,5 @@ def connect(environment: Mapping[str, str]) -> AwsEngine:
 def pools_of(registry: Registry) -> dict[str, float]:
     """The pools that stages name, each with the default time-out of its function."""
     workflows = [workflow for each in registry.list() if (workflow := registry.get_workflow(each))]
-    named = {stage.pool for workflow in workflows for group in workflow.groups for stage in group}
+    named = {pool for workflow in workflows for pool in workflow.pools}
     return dict(DEFAULT_POOLS) | dict.fromkeys(sorted(named), DEFAULT_POOLS["default"])

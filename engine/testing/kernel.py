@@ -107,8 +107,7 @@ class TestKernel:
     @property
     def pools(self) -> tuple[str, ...]:
         """Every pool that a stage of these workflows asks for."""
-        stages = (stage for workflow in self.workflows.by_id.values() for stage in workflow.get_all_stages())
-        return tuple(sorted({"default", *(stage.pool for stage in stages)}))
+        return tuple(sorted({"default", *(pool for each in self.workflows.by_id.values() for pool in each.pools)}))
 
     @property
     def annotations(self) -> Annotations:

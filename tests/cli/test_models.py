@@ -98,6 +98,10 @@ def test_the_triage_as_text_ends_with_its_cost_and_tokens(examples: Call) -> Non
     assert re.search(r"^COMPLETED in .* · \$0\.\d+ · [\d,]+ tokens · run ", answer.out, re.MULTILINE)
 
 
+def test_a_triage_left_to_a_worker_says_which_pools_that_needs(examples: Call) -> None:
+    assert "engine worker --pools ai,default)" in examples("run", "support-triage", "--no-wait").err
+
+
 def test_without_a_key_one_sentence_says_what_to_do(examples: Call) -> None:
     answer = examples("run", "support-triage", "-o", "json")
     assert answer.code == 1
