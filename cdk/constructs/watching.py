@@ -79,7 +79,7 @@ class Watching(Construct):
             ],
             [_graph("Models, US dollars", [self._metric("AICost")]), _graph("Upkeep", upkeep)],
         ]
-        last = [_graph("Events, age in seconds", self._spread("OutboxLag"))]
+        last: list[cloudwatch.IWidget] = [_graph("Events, age in seconds", self._spread("OutboxLag"))]
         return [*rows, [*last, _graph("Database", capacity)] if capacity else last]
 
     def _spread(self, name: str) -> list[cloudwatch.Metric]:
