@@ -34,6 +34,17 @@ SUCCESSORS: Mapping[str, str] = {
 """What to use instead of models that are gone, and in part no longer in the list of prices."""
 
 
+FAMILIES: Mapping[str, str] = {
+    "gpt-": "openai",
+    "o1": "openai",
+    "o3": "openai",
+    "o4": "openai",
+    "claude-": "anthropic",
+    "gemini-": "gemini",
+}
+"""Whose models are called so. For functions that fetch batches and do without litellm, and so without its list."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFilter:
     """All conditions must hold. `text` is a part of the key."""
@@ -80,8 +91,7 @@ class Models:
             raise AICallRefused(f"model {key!r} is retired; use {successor!r} instead")
         found = self.find(key)
         if found is None:
-            provider, _, name = key.partition("/")
-            return ModelInfo(key=key, id=key, provider=provider if name else "unknown")
+            return ModelInfo(key=key, id=key, provider=_provider_by_name(ALIASES.get(key, key)))
         if found.retired_on is not None and found.retired_on < (today or datetime.now(UTC).date()):
             raise AICallRefused(f"model {key!r} was retired on {found.retired_on}; {self._instead(found)}")
         return found
@@ -101,6 +111,13 @@ class Models:
         alive = self.list(ModelFilter(provider=gone.provider, mode=gone.mode))
         near = get_close_matches(gone.key, [model.key for model in alive], n=1, cutoff=0.0)
         return f"use {near[0]!r} instead" if near else "see `engine models list`"
+
+
+def _provider_by_name(litellm_id: str) -> str:
+    provider, _, name = litellm_id.partition("/")
+    if name:
+        return provider
+    return next((owner for start, owner in FAMILIES.items() if litellm_id.startswith(start)), "unknown")
 
 
 @cache

@@ -41,3 +41,21 @@ def test_the_first_call_does() -> None:
         [sys.executable, "-c", f"import sys; {ASK}"], check=True, capture_output=True, text=True, timeout=90
     )
     assert done.stdout.split() == ["False", "True"]
+
+
+def test_batches_are_polled_where_litellm_is_not_installed() -> None:
+    """The maintenance function polls, and litellm is not in its bundle."""
+    code = (
+        "import sys; sys.modules['litellm'] = None; from engine.ai import BatchAccess, Models; "
+        "access = BatchAccess(keys={'openai': 'a', 'anthropic': 'b', 'google': 'c'}); "
+        "keys = ['gpt-4o-mini', 'claude-haiku-4-5', 'gemini-2.5-flash', 'openai/gpt-4o', 'o4-mini']; "
+        "print(*[type(access.provider(Models().get(key), None)).__name__ for key in keys])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == [
+        "OpenAIBatches",
+        "AnthropicBatches",
+        "GoogleBatches",
+        "OpenAIBatches",
+        "OpenAIBatches",
+    ]
