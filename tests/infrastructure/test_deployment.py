@@ -126,6 +126,27 @@ def test_a_migration_that_fails_fails_the_deployment_and_leaves_everything_as_it
     assert done.returncode == 0, done.stderr
 
 
+def test_destroying_leaves_data_until_the_config_lets_go_of_it(cloud: Cloud, tmp_path: Path) -> None:
+    def cdk(*words: str, keep: str) -> None:
+        context = ("-c", "engine:name=kept", "-c", f"engine:keep_data={keep}")
+        cloud.cdk(*words, *context, output=tmp_path / "cdk.out", stdout=subprocess.PIPE)
+
+    deploying, destroying = ("deploy", "--all", "--require-approval", "never"), ("destroy", "--all", "--force")
+    cdk(*deploying, keep="true")
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        cdk(*destroying, keep="true")
+    assert "cannot be deleted while TerminationProtection is enabled" in refused.value.output
+    assert stacks_named(cloud, "kept-") == {"kept-data"}
+    cdk(*deploying, keep="false")
+    cdk(*destroying, keep="false")
+    assert stacks_named(cloud, "kept-") == set()
+
+
+def stacks_named(cloud: Cloud, beginning: str) -> set[str]:
+    found = clients(cloud)("cloudformation").describe_stacks()["Stacks"]
+    return {each["StackName"] for each in found if each["StackName"].startswith(beginning)}
+
+
 def with_broken_migration(clone: Path, target: Path) -> Path:
     """A later checkout, whose migration makes a table and then fails."""
     cloned(target, clone)
