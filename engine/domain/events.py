@@ -78,6 +78,8 @@ class StageStarted(StageEvent):
 
 
 class StageCompleted(StageEvent):
+    """The store fills in totals from the stage as it commits: all its attempts together."""
+
     type: Literal["stage:completed"] = "stage:completed"
     duration_ms: int
     total_cost: float = 0.0

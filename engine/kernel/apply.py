@@ -7,9 +7,9 @@ stores equal to this module.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from engine.domain.events import Event
+from engine.domain.events import Event, StageCompleted
 from engine.domain.lifecycle import Status
-from engine.domain.records import RunRecord
+from engine.domain.records import RunRecord, StageRecord
 from engine.kernel.apply_ending import close_stages
 from engine.kernel.apply_guards import Targets, check_targets, refusal
 from engine.kernel.apply_rows import (
@@ -81,15 +81,23 @@ def _write(tx: Tx, ws: WriteSet, draft: RunDraft, targets: Targets) -> bool:
     draft.spend(ws.cost, ws.tokens)
     gave_up = gives_up(ws, draft.run)
     draft.lease_until = change_job(tx, ws, targets.job, cancel=gave_up)
-    change_stage(tx, ws, targets, cancel=gave_up)
+    stage = change_stage(tx, ws, targets, cancel=gave_up)
     _append(tx, ws)
     inserted = tx.annotations.add(each.record for each in ws.annotations)
-    draft.events += [*_announced([each for each in ws.annotations if each.record.id in inserted]), *ws.events]
+    draft.events += _announced([each for each in ws.annotations if each.record.id in inserted])
+    draft.events += [_with_totals(event, stage) for event in ws.events]
     remove_stages(tx, ws)
     if ws.opens is not None:
         open_group(tx, draft, ws.opens, ws.at)
     heal(tx, ws)
     return close_stages(tx, ws, draft, Closes.STAGE if gave_up else ws.closes)
+
+
+def _with_totals(event: Event, stage: StageRecord | None) -> Event:
+    """What the calls of a stage cost is booked while it runs: the row knows it, who finishes it does not."""
+    if stage is None or not isinstance(event, StageCompleted):
+        return event
+    return event.model_copy(update={"total_cost": stage.total_cost, "total_tokens": stage.total_tokens})
 
 
 def _append(tx: Tx, ws: WriteSet) -> None:

@@ -92,20 +92,21 @@ def cancel_job(tx: Tx, job: JobRecord, at: datetime) -> None:
     tx.jobs.update(job.id, patch | taken)
 
 
-def change_stage(tx: Tx, ws: WriteSet, targets: Targets, *, cancel: bool) -> None:
+def change_stage(tx: Tx, ws: WriteSet, targets: Targets, *, cancel: bool) -> StageRecord | None:
+    """Gives the stage as it is now, if it was changed."""
     stage, patch = targets.stage, dict(ws.stage.patch) if ws.stage else {}
     if cancel:
         if stage is None and targets.job is not None:
             stage = find_stage(tx, targets.job.stage_record_id)
         patch |= {"status": Status.CANCELLED, "completed_at": ws.at}
     if stage is None or (cancel and stage.status not in OPEN):
-        return
+        return None
     check_move("stage", stage.status, patch.get("status", stage.status))
     spent = {
         "total_cost": patch.get("total_cost", stage.total_cost) + ws.cost,
         "total_tokens": patch.get("total_tokens", stage.total_tokens) + ws.tokens,
     }
-    tx.stages.update(stage.id, {**patch, **spent, "updated_at": ws.at})
+    return tx.stages.update(stage.id, {**patch, **spent, "updated_at": ws.at})
 
 
 def cancel_stage(tx: Tx, stage: StageRecord, at: datetime) -> None:

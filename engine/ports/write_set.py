@@ -14,7 +14,8 @@ The kernel's pure steps build a `WriteSet` from what was read; a store applies i
    RUN: every stage and job that is not terminal is CANCELLED.
 7. When no stage of the group is open any more (`closes` STAGE, GROUP or DONE): a run with a failure becomes FAILED and
    emits `failed_event`; otherwise `then` is applied: the next group opens, or the run completes.
-8. Events get the run's next sequences in the order: annotations', `events`, then those of step 7.
+8. Events get the run's next sequences in the order: annotations', `events`, then those of step 7. A
+   `stage:completed` is given the totals that the stage has by then.
 
 Steps 2 and 3 refuse without writing anything. Durations are given in seconds, because leases and due times are
 measured on the store's clock; everything else is stamped with `at`, the kernel's clock.

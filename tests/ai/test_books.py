@@ -16,7 +16,7 @@ from engine.ai.providers.openai import OpenAIBatches
 from engine.domain.ai_calls import CallState
 from engine.domain.errors import BudgetExceeded
 from engine.domain.lifecycle import Status
-from engine.kernel import RunRerunFrom, WorkflowCompleted
+from engine.kernel import RunRerunFrom, StageCompleted, WorkflowCompleted
 from engine.kernel.reads import RunView
 from engine.testing import FakeClock, TestKernel
 from engine.testing.fake_ai import FakeAIServer
@@ -94,6 +94,20 @@ def test_success_failure_and_retry_are_all_in_the_totals(gateway: LiteLLMGateway
     check_books(bench, view)
     completed = [event for event in bench.events.events if isinstance(event, WorkflowCompleted)]
     assert completed[0].total_cost == view.run.total_cost
+
+
+def test_the_event_of_a_completed_stage_says_what_it_cost(gateway: LiteLLMGateway, store: dict[str, Any]) -> None:
+    def body(ctx: StageContext[NoInput]) -> Out:
+        ctx.ai.generate_text("free", "hi")
+        ctx.annotate("said", 1)
+        return Out()
+
+    bench = kernel(one_stage(body), gateway, **store)
+    view = bench.run("w")
+    (event,) = [event for event in bench.events.events if isinstance(event, StageCompleted)]
+    (stage,) = view.stages
+    assert stage.total_cost > 0
+    assert (event.total_cost, event.total_tokens) == (stage.total_cost, stage.total_tokens)
 
 
 def test_a_rerun_adds_to_what_the_run_and_its_stages_have_cost(gateway: LiteLLMGateway) -> None:

@@ -138,6 +138,18 @@ begin
 end
 $engine$;
 
+-- What the calls of a stage cost is booked while it runs: the row knows it, who finishes it does not.
+create function engine_tell_totals_v1(ws jsonb, s workflow_stage, events jsonb) returns jsonb
+language plpgsql as $engine$
+begin
+  return coalesce((
+    select jsonb_agg(case when event->>'type' = 'stage:completed' then event || jsonb_build_object(
+      'total_cost', s.total_cost + coalesce((ws->>'cost')::float8, 0),
+      'total_tokens', s.total_tokens + coalesce((ws->>'tokens')::bigint, 0)) else event end order by position)
+    from jsonb_array_elements(events) with ordinality as e (event, position)), '[]');
+end
+$engine$;
+
 create function engine_remove_stages_v1(run_id text, record_ids jsonb, at timestamptz) returns boolean
 language plpgsql as $engine$
 begin
