@@ -1,12 +1,13 @@
 """The workflows of a deployment, each imported when it is first asked for."""
 
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 from engine.definition.workflow import Workflow
-from engine.domain.errors import SettingsError
+from engine.domain.errors import EngineError, SettingsError
 from engine.settings import Settings
 
 
@@ -68,12 +69,29 @@ def load_registry(settings: Settings, pool_timeouts: Mapping[str, float] | None 
     return WorkflowRegistry(targets, pool_timeouts)
 
 
-def _attribute(target: str, what: str) -> object:
-    module, _, attribute = target.partition(":")
+def _attribute(target: object, what: str) -> object:
+    module, _, attribute = target.partition(":") if isinstance(target, str) else ("", "", "")
+    if not module or not attribute:
+        raise SettingsError(f'{what}: {target!r} is not of the form "module:attribute"')
     try:
-        found: object = getattr(import_module(module), attribute)
+        imported = import_module(module)
     except ModuleNotFoundError as error:
         raise SettingsError(f"{what}: {target} cannot be imported ({error}); is it on the Python path?") from error
+    except EngineError:
+        raise
+    except Exception as error:  # a user's module may raise anything
+        raise SettingsError(f"{what}: {target} cannot be imported ({_described(error)})") from error
+    try:
+        found: object = getattr(imported, attribute)
     except AttributeError as error:
         raise SettingsError(f"{what}: module {module} has no {attribute!r}") from error
     return found
+
+
+def _described(error: Exception) -> str:
+    """The error and the line it came from. A syntax error names its line itself."""
+    said = f"{type(error).__name__}: {error}"
+    if isinstance(error, SyntaxError):
+        return said
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{said}, at {last.filename}:{last.lineno}"

@@ -1,5 +1,6 @@
 """`engine workflows`: what can be run. Reads the registry only, never the store."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -7,8 +8,10 @@ import typer
 from engine.cli.invocation import Invocation
 from engine.cli.printing import as_json, say, say_json, say_table
 from engine.definition.workflow import Workflow
+from engine.domain.errors import EngineError
 from engine.domain.stored_value import Json
 from engine.kernel.workflows import find_workflow
+from engine.ports.registry import Registry
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="List, show and draw the workflows there are.")
 
@@ -20,12 +23,14 @@ def list_workflows(ctx: typer.Context) -> None:
     """List the workflows of the registry."""
     invocation: Invocation = ctx.obj
     registry = invocation.registry()
-    found = [find_workflow(workflow_id, registry) for workflow_id in registry.list()]
-    if invocation.json:
+    found, broken = _usable(registry)
+    if invocation.json and not broken:
         say_json([_summary(workflow) for workflow in found])
-        return
-    rows = [(each.id, each.name, len(each.get_all_stages()), each.description) for each in found]
-    say_table(("workflow", "name", "stages", "description"), rows, empty="the registry names no workflow")
+    elif not invocation.json:
+        rows = [(each.id, each.name, len(each.get_all_stages()), each.description) for each in found]
+        say_table(("workflow", "name", "stages", "description"), rows, empty="the registry names no workflow")
+    if broken:
+        raise broken[0]
 
 
 @app.command()
@@ -57,6 +62,18 @@ def graph(
         say_json(_summary(found))
         return
     say(found.to_mermaid() if mermaid else drawing(found))
+
+
+def _usable(registry: Registry) -> tuple[Sequence[Workflow[Json, Json]], Sequence[EngineError]]:
+    """The workflows that can be imported, and what is wrong with the others."""
+    found: list[Workflow[Json, Json]] = []
+    broken: list[EngineError] = []
+    for workflow_id in registry.list():
+        try:
+            found.append(find_workflow(workflow_id, registry))
+        except EngineError as error:
+            broken.append(error)
+    return found, broken
 
 
 def drawing(workflow: Workflow[Json, Json]) -> str:
