@@ -2,11 +2,12 @@
 
 from importlib import resources
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
 
-from engine.cli.invocation import Invocation
+from engine.cli.invocation import Invocation, program
 from engine.cli.printing import note, say, say_json
 from engine.domain.errors import InvalidInput
 
@@ -39,7 +40,9 @@ def make_project(
         return
     for target in targets:
         say(str(target))
-    note(f'\nrun it:  cd {folder} && engine run hello --input \'{{"name": "Ada"}}\'')
+    engine = program()
+    called = engine.absolute() if engine.parent.name else engine
+    note(f'\nrun it:  cd {quote(str(folder))} && {quote(str(called))} run hello --input \'{{"name": "Ada"}}\'')
 
 
 def _write(target: Path, text: str) -> None:

@@ -1,5 +1,7 @@
 """What one call of the CLI was told before its command, and the way from there to the engine."""
 
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
 
 from engine.bootstrap.registry import load_registry
 from engine.domain.errors import InvalidInput
@@ -24,6 +27,21 @@ LOCAL = "local"
 class OutputFormat(StrEnum):
     TEXT = "text"
     JSON = "json"
+
+
+def program() -> Path:
+    """How to call this console script again: by its name where the shell finds it, else as it was called."""
+    called, name = Path(sys.argv[0]), Path("engine")
+    if called.name != name.name:
+        return name
+    found = shutil.which(name)
+    return name if found is not None and Path(found).resolve() == called.resolve() else called
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown: its password, if any, as `***`."""
+    password = urlsplit(url).password
+    return url if password is None else url.replace(f":{password}@", ":***@", 1)
 
 
 class NothingHere(InvalidInput):
@@ -51,9 +69,14 @@ class Invocation:
     @property
     def command(self) -> str:
         """How to call the CLI so that it finds the same runs."""
-        home = "" if self.home is None or self.stack not in {None, LOCAL} else f" --home {quote(str(self.home))}"
-        stack = "" if self.stack is None else f" --stack {quote(self.stack)}"
-        return f"engine{home}{stack}"
+        words = [str(program())]
+        if self.home is not None and self.stack in {None, LOCAL}:
+            words += ["--home", str(self.home)]
+        if self.stack is not None:
+            words += ["--stack", self.stack]
+        elif self.database_url is not None:
+            words += ["--database-url", without_password(self.database_url)]
+        return " ".join(quote(word) for word in words)
 
     @property
     def look_every(self) -> float:
