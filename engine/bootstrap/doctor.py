@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engine.adapters.sql.persistence import SqlPersistence
 from engine.bootstrap.registry import load_registry
-from engine.domain.errors import EngineError
+from engine.domain.errors import EngineError, StoreBehind
 from engine.settings import Settings
 
 
@@ -33,7 +33,7 @@ def _check_python() -> Check:
 
 def _check_home(home: Path) -> Check:
     nearest = next(folder for folder in (home, *home.resolve().parents) if folder.exists())
-    ok = os.access(nearest, os.W_OK)
+    ok = nearest.is_dir() and os.access(nearest, os.W_OK)
     return Check(
         name="home", ok=ok, detail=str(home), remedy="" if ok else "choose a writable folder with --home or ENGINE_HOME"
     )
@@ -55,8 +55,10 @@ def _check_store(settings: Settings) -> Check:
     persistence = SqlPersistence(settings.store_url, patience=3.0, connect_timeout=3.0)
     try:
         persistence.read(lambda tx: tx.now())
+    except StoreBehind as error:
+        return Check(name="database", ok=False, detail=str(error))
     except EngineError as error:
-        return Check(name="database", ok=False, detail=str(error), remedy="run `engine migrate`, or see DATABASE_URL")
+        return Check(name="database", ok=False, detail=str(error), remedy="is it running, and is DATABASE_URL right?")
     finally:
         persistence.close()
     return Check(name="database", ok=True, detail="reachable and up to date")

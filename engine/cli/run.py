@@ -9,10 +9,10 @@ from engine.cli.cloud import run_in_cloud
 from engine.cli.fake_ai import with_fake_ai
 from engine.cli.formats import parse_duration
 from engine.cli.input_values import refuse_for_stack, run_config, run_input
-from engine.cli.invocation import Invocation
+from engine.cli.invocation import Invocation, NothingHere
 from engine.cli.printing import note, say, say_json
 from engine.cli.working import see_through
-from engine.domain.errors import InvalidInput, NotFound
+from engine.domain.errors import InvalidInput
 from engine.domain.lifecycle import OPEN, Status
 from engine.domain.stored_value import Json
 from engine.kernel.workflows import find_workflow
@@ -112,7 +112,8 @@ def _to_resume(engine: "Engine", wanted: str | None) -> str:
         return reads.resolve(wanted)
     found = reads.runs(RunFilter(statuses=OPEN, workflow_id=wanted), 1).runs
     if not found:
-        raise NotFound("unfinished run", wanted or "newest")
+        of_workflow = "" if wanted is None else f" of workflow {wanted!r}"
+        raise NothingHere(f"no run{of_workflow} is unfinished, so there is nothing to go on with")
     return found[0].id
 
 

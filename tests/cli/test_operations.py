@@ -58,6 +58,20 @@ def test_jobs_outbox_and_dead_letters_of_a_fresh_run(engine: Call) -> None:
     assert engine("dlq", "replay").out == "replayed 0\n"
 
 
+def test_a_workflow_that_cannot_be_imported_does_not_hide_the_others(
+    engine: Call, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets = '{"twins": "tests.cli.pipelines:twins", "broken": "not_there:workflow"}'
+    (folder / "some_workflows.py").write_text(f"WORKFLOWS = {targets}\n")
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("ENGINE_REGISTRY", "some_workflows:WORKFLOWS")
+    answer = engine("workflows", "list")
+    assert answer.code == 2
+    assert "twins" in answer.out
+    assert "workflow 'broken'" in answer.err
+    assert engine("workflows", "list", "-o", "json").json["error"]["code"] == "SETTINGS_ERROR"
+
+
 def test_tick_and_prune_say_what_they_did(engine: Call) -> None:
     engine("run", "greeting")
     assert engine("tick", "-o", "json").json["errors"] == []
@@ -79,6 +93,21 @@ def test_doctor_finds_nothing_wrong_and_makes_nothing(engine: Call, folder: Path
     assert answer.code == 0
     assert answer.json["ok"] is True
     assert list(folder.iterdir()) == []
+
+
+def test_doctor_refuses_a_home_that_is_a_file(engine: Call, folder: Path) -> None:
+    (folder / "file").touch()
+    for home in ("file", "file/below"):
+        answer = engine("doctor", "--home", home, "-o", "json")
+        assert answer.code == 1
+        assert [check["name"] for check in answer.json["checks"] if not check["ok"]] == ["home"]
+
+
+def test_doctor_does_not_propose_to_migrate_a_database_that_is_not_there(engine: Call) -> None:
+    answer = engine("doctor", "--database-url", "postgresql://nobody@127.0.0.1:1/none")
+    assert answer.code == 1
+    assert "is it running" in answer.out
+    assert "migrate" not in answer.out
 
 
 def test_a_worker_finishes_what_others_created_and_stops_when_told(engine: Call, folder: Path) -> None:

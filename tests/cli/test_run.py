@@ -144,7 +144,9 @@ def test_resume_takes_the_newest_unfinished_run(engine: Call) -> None:
     run_id = engine("run", "greeting", "--no-wait").out.strip()
     answer = engine("run", "--resume", "-o", "json")
     assert (answer.code, answer.json["run_id"], answer.json["status"]) == (0, run_id, "COMPLETED")
-    assert engine("run", "--resume").code == 2
+    answer = engine("run", "--resume")
+    assert (answer.code, answer.err) == (2, "error: no run is unfinished, so there is nothing to go on with\n")
+    assert "no run of workflow 'greeting' is unfinished" in engine("run", "greeting", "--resume").err
 
 
 def test_resume_takes_the_run_it_is_given(engine: Call) -> None:
