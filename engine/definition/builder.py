@@ -102,6 +102,8 @@ class WorkflowBuilder[In, Out]:
 
         The next group takes an object by stage id, or the output itself when there is only one stage.
         """
+        if isinstance(stages, Stage):
+            raise DefinitionError(f"parallel() takes a list of stages, not {stages!r} alone; say pipe() for one")
         return self._with_group(tuple(stages))
 
     def build(self) -> Workflow[In, Out]:

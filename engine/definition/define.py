@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from inspect import isasyncgenfunction, isgeneratorfunction
 from typing import Any, Required, TypedDict, Unpack, overload
 
 from pydantic import BaseModel
@@ -125,6 +126,8 @@ def define_async_batch_stage(*, execute: Any = None, **options: Unpack[StageOpti
 def _fields(options: StageOptions, body: Body[Any, Any, Any], *, suspends: bool) -> dict[str, Any]:
     _check_options(options)
     what = f"stage {check_id('stage', options['id'])!r}"
+    if isgeneratorfunction(body) or isasyncgenfunction(body):
+        raise DefinitionError(f"{what}: its body yields; return the output as a whole")
     types = _types(options, body, what)
     if types.suspends and not suspends:
         raise DefinitionError(f"{what}: its body returns Suspended; use define_async_batch_stage")
@@ -138,7 +141,7 @@ def _fields(options: StageOptions, body: Body[Any, Any, Any], *, suspends: bool)
         "description": options.get("description", ""),
         "dependencies": _dependencies(options.get("dependencies", ()), what),
         "pool": check_id("pool", options.get("pool", "default")),
-        "retry": options.get("retry", RetryPolicy()),
+        "retry": _retry(options.get("retry", RetryPolicy()), what),
         "timeout": _timeout(options.get("timeout"), what),
         "estimate_cost": options.get("estimate_cost"),
         "budget": options.get("budget"),
@@ -193,6 +196,14 @@ def _dependencies(given: Iterable[str], what: str) -> tuple[str, ...]:
     if isinstance(given, str):
         raise DefinitionError(f"{what}: dependencies must be a list of stage ids, not the text {given!r}")
     return tuple(check_id("stage", each) for each in given)
+
+
+def _retry(given: object, what: str) -> RetryPolicy:
+    if not isinstance(given, RetryPolicy):
+        raise DefinitionError(
+            f"{what}: retry must be a RetryPolicy, such as RetryPolicy(max_attempts=3), not {given!r}"
+        )
+    return given
 
 
 def _timeout(given: Duration | None, what: str) -> timedelta | None:

@@ -33,6 +33,11 @@ def test_an_empty_parallel_group_is_refused() -> None:
     assert "execution group 2 is empty" in refusal(start().pipe(numbered("a")).parallel([]))
 
 
+def test_parallel_with_one_stage_and_no_list_is_refused() -> None:
+    with pytest.raises(DefinitionError, match=r"takes a list of stages, not <stage 'a'> alone"):
+        start().parallel(numbered("a"))  # type: ignore[call-overload]  # what it refuses
+
+
 def test_duplicate_ids_are_refused_across_and_within_groups() -> None:
     assert "stage 'a' occurs more than once" in refusal(start().pipe(numbered("a")).pipe(numbered("a")))
     assert "stage 'a' occurs more than once" in refusal(start().parallel([numbered("a"), numbered("a")]))

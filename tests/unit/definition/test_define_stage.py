@@ -201,6 +201,30 @@ def test_dependencies_given_as_one_text_are_refused() -> None:
         define_stage(id="s", name="S", dependencies="extract", execute=extract.body)
 
 
+def test_a_retry_that_is_no_policy_is_refused() -> None:
+    three: Any = 3
+    with pytest.raises(DefinitionError, match=r"retry must be a RetryPolicy.*, not 3"):
+        define_stage(id="x", name="X", execute=_plain, retry=three)
+
+
+def _plain(ctx: StageContext[int]) -> int:
+    return ctx.input
+
+
+def _yields(ctx: StageContext[int]) -> Any:
+    yield ctx.input
+
+
+async def _yields_async(ctx: StageContext[int]) -> Any:
+    yield ctx.input
+
+
+@pytest.mark.parametrize("body", [_yields, _yields_async])
+def test_a_body_that_yields_is_refused(body: Any) -> None:
+    with pytest.raises(DefinitionError, match="stage 'x': its body yields"):
+        define_stage(id="x", name="X", execute=body)
+
+
 def test_an_option_that_does_not_exist_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="unknown: retries"):
         define_stage(id="s", name="S", retries=3, execute=extract.body)  # type: ignore[call-overload]  # what this tests
