@@ -16,7 +16,7 @@ from engine.bootstrap.models import stage_ai
 from engine.bootstrap.registry import load_registry
 from engine.domain.errors import EngineError, StoreError
 from engine.executors.local import LocalExecutor
-from engine.hosts.options import DEFAULTS
+from engine.hosts.options import DEFAULTS, HostOptions
 from engine.hosts.worker import WorkerHost
 from engine.kernel.deliveries import LeaseRelease
 from engine.kernel.deps import Deps
@@ -71,6 +71,7 @@ class Engine:
         run_id: str | None = None,
         in_process: bool = True,
         pools: tuple[str, ...] = ("default",),
+        options: HostOptions = DEFAULTS,
     ) -> WorkerHost:
         """A host that is not started yet. With `in_process` its slots are threads, otherwise child processes."""
         return WorkerHost(
@@ -80,6 +81,7 @@ class Engine:
             slots=slots,
             pools=pools,
             run_id=run_id,
+            options=options,
             factory=None if in_process else partial(build_kernel, self.settings),
             locks=partial(WorkerLock, self.settings.worker_locks),
         )
