@@ -82,7 +82,7 @@ def test_a_job_that_does_not_end_in_time_is_handed_back_at_once(make_bench: Make
         assert host.stop(grace=0) is False
         assert gate.told_to_stop
     job = bench.job(run_id)
-    assert (job.status, job.attempt, job.worker_id) == (Status.PENDING, 0, None)
+    assert (job.status, job.attempt, job.max_attempts, job.worker_id) == (Status.PENDING, 1, 4, None)
     assert bench.told(run_id).count("stage:completed") == 0
     gate.opened.set()
     bench.work()
