@@ -132,7 +132,7 @@ def _parsed(text: str, what: str) -> Json:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        line = text.splitlines()[error.lineno - 1] if text.strip() else ""
+        line = text.split("\n")[error.lineno - 1]  # as the parser counts lines
         near = f" near {_brief(line[max(0, error.colno - 21) :])}" if line else ""
         where = f"line {error.lineno}, column {error.colno}"
         raise InvalidInput(f"{what} is not JSON: {error.msg} at {where}{near}") from error

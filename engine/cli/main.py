@@ -89,6 +89,10 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         return _reader_left()
+    except SystemExit as ending:  # what typer makes of a broken pipe
+        if isinstance(ending.__context__, BrokenPipeError):
+            return _reader_left()
+        raise
     except Exception as error:  # noqa: BLE001 — the last boundary: whatever happened becomes a sentence and a code
         return report(error, as_json=wants_json(words), debug=wants_traceback(words))
     return code if isinstance(code, int) else 0

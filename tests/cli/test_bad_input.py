@@ -25,6 +25,7 @@ REFUSED = {
         ("run", "greeting", "--input", '{"name": "Ada",}'),
         "--input is not JSON: Illegal trailing comma before end of object at line 1, column 15 near",
     ),
+    "JSON that stops after a line": (("run", "greeting", "--input", '{"name":\n'), "at line 2, column 1"),
     "broken JSON in a file": (("run", "greeting", "--input", "broken.json"), "'broken.json' is not JSON"),
     "a file that is no JSON": (("run", "greeting", "--input", "notes.txt"), "'notes.txt' is not a .json file"),
     "invalid input": (("run", "greeting", "--input", '{"name": 7}'), "its input does not fit Person"),

@@ -155,6 +155,18 @@ def test_resume_takes_the_run_it_is_given(engine: Call) -> None:
     assert engine("run", "--resume", first, "-o", "json").json["run_id"] == first
 
 
+def test_a_reader_that_leaves_is_no_failure_of_the_run(folder: Path) -> None:
+    process = started("run", "waiting", "--input", '{"path": "gate"}', folder=folder)
+    assert process.stdout is not None
+    assert "run created" in process.stdout.readline()
+    process.stdout.close()
+    (folder / "gate").touch()
+    assert process.wait(30) == 141
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
 @pytest.mark.parametrize("workflow", ["sleeping", "waiting"], ids=["a deaf body", "a body that stops when told"])
 def test_a_time_limit_that_is_reached_exits_5_and_keeps_the_run(engine: Call, folder: Path, workflow: str) -> None:
     words = ("run", workflow, "--input", '{"path": "gate"}', "--timeout", "0.3s")
