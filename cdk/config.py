@@ -21,6 +21,7 @@ CONNECTIONS_AT_LOW_MINIMUM = 2_000
 CONNECTIONS_PER_FUNCTION = 3
 SHARE_OF_CONNECTIONS = 0.7
 CONTROL_CONCURRENCY = 5
+SECRET_ARN = r"^arn:[\w-]+:secretsmanager:[\w-]+:\d{12}:secret:.+$"
 
 
 class ConfigRefused(Exception):
@@ -87,8 +88,9 @@ class Instance(_Part):
 
 
 class Config(_Part):
-    """`external_secret` is the ARN of a secret with the field `password`, for a URL without one. `keep_data` protects
-    database and bucket from `cdk destroy`. `alarm_topic` is the ARN of an SNS topic.
+    """`external_secret` is the ARN of a secret with the field `password`, for a URL without one; `model_keys` of one
+    with a field for each provider of models, such as OPENAI_API_KEY. `keep_data` protects database and bucket from
+    `cdk destroy`. `alarm_topic` is the ARN of an SNS topic.
     """
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,40}$")
@@ -96,7 +98,7 @@ class Config(_Part):
     aurora: Aurora = Aurora()
     instance: Instance = Instance()
     external_url: str | None = None
-    external_secret: str | None = Field(default=None, pattern=r"^arn:[\w-]+:secretsmanager:[\w-]+:\d{12}:secret:.+$")
+    external_secret: str | None = Field(default=None, pattern=SECRET_ARN)
     network: NetworkKind = NetworkKind.DUALSTACK
     maintenance: MaintenanceKind = MaintenanceKind.ON_DEMAND
     pools: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")], Pool] = Field(
@@ -104,6 +106,7 @@ class Config(_Part):
     )
     architecture: Architecture = Architecture.ARM64
     log_days: Literal[7, 14, 30, 90, 365] = 30
+    model_keys: str | None = Field(default=None, pattern=SECRET_ARN)
     alarm_topic: str | None = Field(default=None, pattern=r"^arn:[\w-]+:sns:[\w-]+:\d{12}:.+$")
     keep_data: bool = True
     tags: dict[str, str] = {}

@@ -43,7 +43,8 @@ class Settings(BaseModel):
     Profile aws: `pools` as JSON, one entry a pool; `bucket` for blobs; `event_bus`; the control queue that wakes
     go to, with the role and dead-letter queue of its schedules; `dead_letter_queue_url` for messages nobody can
     read. `database_login`: `url` (all in DATABASE_URL), `iam` (signed tokens) or `secret` (`database_secret`: its ARN).
-    `database_role`: the role of all but the migration, which makes it.
+    `database_role`: the role of all but the migration, which makes it. `model_keys_secret`: ARN of a secret with the
+    keys of model providers, a JSON object by variable name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,6 +73,7 @@ class Settings(BaseModel):
     database_login: Literal["url", "iam", "secret"] = "url"
     database_secret: str | None = None
     database_role: str | None = None
+    model_keys_secret: str | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:

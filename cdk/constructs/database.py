@@ -145,7 +145,7 @@ class InstanceDatabase(Construct):
 
 def external_database(url: str, secret_arn: str | None) -> Database:
     """Somebody else's PostgreSQL; its one login owns the tables."""
-    grants = [_read_secret(secret_arn)] if secret_arn else []
+    grants = [read_secret(secret_arn)] if secret_arn else []
     login = Login(url=url, kind="secret" if secret_arn else "url", secret_arn=secret_arn, grants=grants)
     return Database(application=login, owner=login)
 
@@ -180,7 +180,7 @@ def _owner(scope: Construct, *, keep: bool) -> rds.DatabaseSecret:
 def _secret_login(host: str, secret: secretsmanager.ISecret | None) -> Login:
     assert secret is not None, "the database was given one"
     arn = secret.secret_arn
-    return Login(url=_url(OWNER, host, certificates.RDS), kind="secret", secret_arn=arn, grants=[_read_secret(arn)])
+    return Login(url=_url(OWNER, host, certificates.RDS), kind="secret", secret_arn=arn, grants=[read_secret(arn)])
 
 
 def _url(user: str, host: str, roots: str) -> str:
@@ -188,5 +188,5 @@ def _url(user: str, host: str, roots: str) -> str:
     return f"postgresql+pg8000://{user}@{host}:{PORT}/{DATABASE}?{verified}"
 
 
-def _read_secret(arn: str) -> iam.PolicyStatement:
+def read_secret(arn: str) -> iam.PolicyStatement:
     return iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[arn])

@@ -9,7 +9,8 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from cdk.config import CONTROL_CONCURRENCY, Config, Pool
+from cdk.config import CONTROL_CONCURRENCY, BundleName, Config, Pool
+from cdk.constructs.database import read_secret
 from cdk.constructs.environment import environment_of
 from cdk.constructs.function import EngineFunction, Place
 from cdk.constructs.migration import Migration
@@ -56,7 +57,7 @@ class AppStack(Stack):
         self._shared_grants = self._grants()
         self.migrate = self._migrate()
         self.maintenance = self._maintenance(config)
-        self.jobs = {name: self._jobs(name, pool) for name, pool in config.pools.items()}
+        self.jobs = {name: self._jobs(name, pool, config) for name, pool in config.pools.items()}
         Watching(
             self,
             "Watching",
@@ -138,8 +139,8 @@ class AppStack(Stack):
             place=self._place,
             timeout=CONTROL_TIMEOUT,
             memory=1024,
-            environment=self._environment,
-            grants=[*self._shared_grants, grants.read_queue(control)],
+            environment=self._environment | environment_of(model_keys_secret=config.model_keys),
+            grants=[*self._shared_grants, grants.read_queue(control), *_model_grants(config)],
         )
         maintenance.read(control, concurrency=CONTROL_CONCURRENCY)
         maintenance.node.add_dependency(self._migration)
@@ -147,8 +148,10 @@ class AppStack(Stack):
         Sweep(self, "Sweep", kind=config.maintenance, function=maintenance.function, missed=missed)
         return maintenance
 
-    def _jobs(self, name: str, pool: Pool) -> EngineFunction:
+    def _jobs(self, name: str, pool: Pool, config: Config) -> EngineFunction:
         queue = self.work[name].queue
+        calls_models = pool.bundle is BundleName.AI
+        keys = environment_of(model_keys_secret=config.model_keys) if calls_models else {}
         jobs = EngineFunction(
             self,
             f"Jobs-{name}",
@@ -156,8 +159,8 @@ class AppStack(Stack):
             place=self._place,
             timeout=Duration.seconds(pool.timeout),
             memory=pool.memory,
-            environment=self._environment,
-            grants=[*self._shared_grants, grants.read_queue(queue)],
+            environment=self._environment | keys,
+            grants=[*self._shared_grants, grants.read_queue(queue), *(_model_grants(config) if calls_models else ())],
             bundle=pool.bundle,
         )
         jobs.read(queue, concurrency=pool.concurrency)
@@ -194,6 +197,11 @@ class AppStack(Stack):
         }
         for name, value in said.items():
             CfnOutput(self, name.replace("-", ""), value=value)
+
+
+def _model_grants(config: Config) -> Sequence[iam.PolicyStatement]:
+    """For those who call models, and for maintenance, which polls their batches."""
+    return () if config.model_keys is None else (read_secret(config.model_keys),)
 
 
 _LOG_RETENTION = {

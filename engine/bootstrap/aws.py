@@ -17,7 +17,7 @@ from engine.adapters.aws.scheduler import ControlQueue, SqsScheduler
 from engine.adapters.aws.secrets import SecretReader
 from engine.adapters.sql.persistence import SqlPersistence
 from engine.adapters.system import SystemClock, SystemIds
-from engine.bootstrap.models import stage_ai
+from engine.bootstrap.models import stage_ai, with_model_keys
 from engine.bootstrap.registry import load_registry
 from engine.domain.errors import SettingsError
 from engine.executors.local import LocalExecutor
@@ -102,7 +102,8 @@ class AwsEngine:
 
 
 def open_aws(settings: Settings, *, clients: Clients | None = None, clock: Clock | None = None) -> AwsEngine:
-    """Wires the engine. Connects to nothing yet. Raises `SettingsError` when the profile is another.
+    """Wires the engine. Connects to nothing yet, but for a secret with keys of models. Raises `SettingsError` when the
+    profile is another, or the secret is not what it should be.
 
     `clients` reach another AWS than the environment says; `clock` also replaces the database's.
     """
@@ -110,6 +111,8 @@ def open_aws(settings: Settings, *, clients: Clients | None = None, clock: Clock
         raise SettingsError(f"ENGINE_PROFILE is {settings.profile!r}; functions need 'aws' and its settings")
     clients, store_clock = clients or AwsClients(), clock
     clock = clock or SystemClock()
+    if settings.model_keys_secret is not None:
+        settings = with_model_keys(settings, SecretReader(clients, clock).fields(settings.model_keys_secret))
     pool_timeouts = {name: max(1.0, pool.timeout - TIME_RESERVE) for name, pool in settings.pools.items()}
     registry, ids = load_registry(settings, pool_timeouts), SystemIds()
     persistence = SqlPersistence(

@@ -1,14 +1,36 @@
 """How a kernel's stages reach models."""
 
+import os
+from collections.abc import Mapping
+
 from engine.adapters.sql.ai_call_logger import SqlAICallLogger
 from engine.ai.binding import StageAI
 from engine.ai.content import ContentPolicy
 from engine.ai.gateway import LiteLLMGateway
 from engine.ai.providers.choice import BatchAccess
+from engine.domain.errors import SettingsError
+from engine.domain.stored_value import Json
 from engine.ports.ids import Ids
 from engine.ports.persistence import Persistence
 from engine.ports.registry import Registry
-from engine.settings import Settings
+from engine.settings import Settings, variable_of
+
+KEY_SUFFIX = "_API_KEY"
+
+
+def with_model_keys(settings: Settings, keys: Mapping[str, Json]) -> Settings:
+    """The settings with these keys, which become variables of this process too: litellm reads the keys of most
+    providers there. Raises `SettingsError` for a name that is no key's."""
+    wrong = sorted(name for name, key in keys.items() if not name.endswith(KEY_SUFFIX) or not isinstance(key, str))
+    if wrong:
+        raise SettingsError(
+            f"{settings.model_keys_secret}: {', '.join(wrong)} is no key of a provider; it holds a text for each "
+            f"variable such as OPENAI{KEY_SUFFIX}"
+        )
+    given = {name: str(key) for name, key in keys.items()}
+    os.environ.update(given)
+    ours = {field: given[name] for field in Settings.model_fields if (name := variable_of(field)) in given}
+    return settings.model_copy(update=ours)
 
 
 def stage_ai(settings: Settings, persistence: Persistence, registry: Registry, ids: Ids) -> StageAI:

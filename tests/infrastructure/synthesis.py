@@ -14,10 +14,15 @@ VARIANTS = {
     "aurora": {},
     "rds-instance": {"engine:database": "rds-instance", "engine:network": "nat"},
     "endpoints": {"engine:network": "endpoints"},
+    "models": {
+        "engine:network": "nat",
+        "engine:pools": '{"default": {}, "ai": {"bundle": "ai"}}',
+        "engine:model_keys": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:models-AbCdEf",
+    },
     "proxy": {"engine:aurora": '{"min_acu": 0.5, "proxy": true}'},
     "external": EXTERNAL | {"engine:database": "external-url", "engine:network": "none"},
 }
-"""Every database and every network, as differences from the environment dev."""
+"""Every database and every network, and models, as differences from the environment dev."""
 
 type Resources = Mapping[str, Mapping[str, Any]]
 

@@ -63,3 +63,16 @@ def test_a_proxy_and_the_database_speak_with_each_other_inside_their_group(
 def test_no_variant_but_the_proxy_has_one(variant: Callable[[str], Path]) -> None:
     for name in set(VARIANTS) - {"proxy"}:
         assert of_type(template(variant(name), "engine-dev-data"), "AWS::RDS::DBProxy") == {}, name
+
+
+def test_keys_of_models_are_read_by_those_who_call_and_poll_them(variant: Callable[[str], Path]) -> None:
+    """Nobody else learns where they are."""
+    app = template(variant("models"), "engine-dev-app")
+    secret = VARIANTS["models"]["engine:model_keys"]
+    told = {
+        name.split("Function")[0]
+        for name, each in of_type(app, "AWS::Lambda::Function").items()
+        if each["Environment"]["Variables"].get("ENGINE_MODEL_KEYS_SECRET") == secret
+    }
+    may = {name.split("Role")[0] for name, each in of_type(app, "AWS::IAM::Role").items() if f"'{secret}'" in str(each)}
+    assert told == may == {"Jobsai", "Maintenance"}
