@@ -167,7 +167,9 @@ begin
   end if;
   if s.id is not null then
     ok := engine_change_stage_v1(ws, s, gave_up);
-    events := engine_tell_totals_v1(ws, s, events);
+    if s.total_cost <> 0 or s.total_tokens <> 0 or ws ?| array['cost', 'tokens'] then
+      events := engine_tell_totals_v1(ws, s, events);
+    end if;
   end if;
   if ws ?| array['logs', 'artifacts', 'annotations'] then
     events := engine_append_v1(ws) || events;
