@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("engine", "tests", "pyproject.toml")
+COPIED = ("engine", "functions", "tests", "pyproject.toml")
 AT_ONCE = 2
 TESTS_FAILED = 1
 
