@@ -248,6 +248,7 @@ MUTANTS = (
         "elif self._must_leave():",
         "elif False:",
         "tests/functions/test_host.py::test_a_body_is_handed_back_when_only_the_reserve_is_left",
+        stores="",
     ),
     Mutant(
         "a hand-back is free only so often",
@@ -348,8 +349,8 @@ MUTANTS = (
     Mutant(
         "a refused event holds back the later ones",
         "engine/kernel/flushing.py",
-        "        if refusal is not None:\n            break\n",
-        "        if refusal is not None:\n            continue\n",
+        "                return arrived, refusal\n",
+        "                pass\n",
         f"{FAULTS}/test_events_in_order.py::test_a_refused_event_holds_back_the_later_ones_of_its_run_only",
     ),
     Mutant(

@@ -5,13 +5,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from engine.definition.stage import Stage
+from engine.domain.errors import DefinitionError, SettingsError, StoreUnavailable
 from engine.hosts.heart import Heart
 from engine.hosts.options import DEFAULTS, HostOptions
-from engine.kernel.deliveries import Delivery, JobFinish, JobStart
+from engine.kernel.deliveries import Delivery, JobFinish, JobRelease, JobStart
 from engine.kernel.kernel import Kernel
 from engine.kernel.outcomes import Completed, Failed, Ghost, Outcome, Suspended
 from engine.ports.persistence import NoClaim
 from engine.ports.write_set import Lease
+
+FIRST_PUT_BACK, LONGEST_PUT_BACK = 5.0, 300.0
+"""Seconds. The 20 deliveries that are not counted then last for more than an hour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +63,7 @@ class JobRunner:
     def _work(self, delivery: Delivery) -> JobReport:
         stages = 1
         while True:
-            self._on_body(delivery)
-            outcome = self._heart.perform(delivery)
+            outcome = self._perform(delivery)
             finished = self._kernel.dispatch(
                 JobFinish(
                     delivery=delivery,
@@ -72,6 +75,19 @@ class JobRunner:
             if finished.next is None:
                 return _report(delivery, finished.outcome, stages)
             delivery, stages = finished.next, stages + 1
+
+    def _perform(self, delivery: Delivery) -> Outcome:
+        """What is not the body's doing (a store that is away, code that cannot be loaded) puts the job back, uncounted,
+        to be tried less and less often, and is raised."""
+        try:
+            self._on_body(delivery)
+            return self._heart.perform(delivery)
+        except (StoreUnavailable, DefinitionError, SettingsError) as error:
+            seconds = min(LONGEST_PUT_BACK, FIRST_PUT_BACK * 2 ** (delivery.claim.job.attempt - 1))
+            self._kernel.dispatch(
+                JobRelease(delivery=delivery, seconds=seconds, why=f"{type(error).__name__}: {error}")
+            )
+            raise
 
     def _lease(self) -> Lease:
         token = self._kernel.deps.ids.token()

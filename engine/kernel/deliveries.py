@@ -84,9 +84,14 @@ class JobFinish(Internal[Finished]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRelease(Internal[bool]):
-    """Hand a delivery back: the job is PENDING again at once and the delivery is not counted."""
+    """Hand a delivery back: the job is PENDING again and the delivery is not counted.
+
+    At once, or after `seconds`, which then says `why`.
+    """
 
     delivery: Delivery
+    seconds: float = 0.0
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,5 +65,6 @@ class Kernel:
         return self.deps.timeout_of(stage) if stage else None
 
     def perform(self, delivery: Delivery) -> Outcome:
-        """Runs the body of a claimed stage; commits nothing and never raises for what the body does."""
+        """Runs the body of a claimed stage; commits nothing. What the body raises is its outcome; `StoreUnavailable`,
+        and the error of code that cannot be loaded, are raised."""
         return perform(delivery, self.deps)

@@ -1,11 +1,12 @@
 """Takes jobs back from workers that no longer hold them."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 from engine.domain.lifecycle import Status
 from engine.domain.records import JobRecord, LogLevel, LogRecord, RunRecord, StageRecord
 from engine.kernel.deps import Deps
-from engine.kernel.ringing import ring
+from engine.kernel.ringing import arm, ring
 from engine.kernel.steps.advance_run import stage_failed, workflow_failed
 from engine.kernel.steps.open_group import Now
 from engine.ports.job_transport import Doorbell
@@ -17,8 +18,16 @@ MOST_DELIVERIES = 20
 """Deliveries after which a hand-back counts like any other end: a job that always meets one must end some time."""
 
 
-def take_back(job: JobRecord, deps: Deps, *, expired: bool, refund: bool = False) -> bool:
-    """Ends the lease the job was read with: PENDING again, or FAILED once its deliveries are spent.
+def take_back(
+    job: JobRecord,
+    deps: Deps,
+    *,
+    expired: bool,
+    refund: bool = False,
+    seconds: float = 0.0,
+    why: str | None = None,
+) -> bool:
+    """Ends the lease the job was read with: PENDING again, due in `seconds`, or FAILED once its deliveries are spent.
 
     With `expired` only if the lease has run out on the store's clock; without, at once (its worker is known to be
     dead, or hands it back). False when somebody else was faster.
@@ -37,28 +46,34 @@ def take_back(job: JobRecord, deps: Deps, *, expired: bool, refund: bool = False
         token=job.lease_token,
         expired=expired,
         refund=refund,
+        due_in=seconds,
+        error=why,
     )
+    if seconds and not spent:
+        arm(run.id, now.at + timedelta(seconds=seconds), deps)
     write_set = _fail(change, job, run, stage, now) if spent else _release(change, job, run, stage, now)
     released = deps.persistence.apply(write_set).verdict is Verdict.APPLIED
-    if released and not spent:
+    if released and not spent and not seconds:
         ring([doorbell(job, run)], deps)
     return released
 
 
 def _release(change: JobChange, job: JobRecord, run: RunRecord, stage: StageRecord, now: Now) -> WriteSet:
-    why = "was handed back by" if change.refund else "was taken back from"
+    how = "was handed back by" if change.refund else "was taken back from"
+    why = f": {change.error}" if change.error else ""
     return WriteSet(
         run_id=run.id,
         at=now.at,
         job=change,
         stage=StageChange(record_id=stage.id, status_in=frozenset({Status.RUNNING}), patch={"status": Status.PENDING}),
         failed_event=workflow_failed(run, now),
-        logs=(_log(LogLevel.WARN, f"delivery {job.attempt} {why} worker {job.worker_id}", run, stage, now),),
+        logs=(_log(LogLevel.WARN, f"delivery {job.attempt} {how} worker {job.worker_id}{why}", run, stage, now),),
     )
 
 
 def _fail(change: JobChange, job: JobRecord, run: RunRecord, stage: StageRecord, now: Now) -> WriteSet:
-    message = f"LeaseExpired: worker {job.worker_id} stopped responding in delivery {job.attempt} of {job.max_attempts}"
+    how = f"handed it back ({change.error})" if change.error else "stopped responding"
+    message = f"LeaseExpired: worker {job.worker_id} {how} in delivery {job.attempt} of {job.max_attempts}"
     patch = {
         "status": Status.FAILED,
         "error_code": EXPIRED_CODE,

@@ -2,6 +2,8 @@
 
 import json
 import mimetypes
+import signal
+import threading
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +17,7 @@ from engine.definition.results import SuspendedState
 from engine.definition.stage import Stage
 from engine.definition.workflow import Workflow
 from engine.domain.blob_keys import artifact_name
-from engine.domain.errors import EngineError, InvalidStageData
+from engine.domain.errors import EngineError, InvalidStageData, StoreUnavailable
 from engine.domain.json_values import checked, plain
 from engine.domain.records import ArtifactRecord, LogLevel
 from engine.domain.stored_value import Json
@@ -28,6 +30,9 @@ from engine.kernel.storage import RunStorage
 from engine.kernel.tracing import stage_span
 from engine.ports.blob_store import BlobInfo
 from engine.ports.executor import Activity
+
+MOST_MESSAGE, MOST_TRACE = 4_000, 32_000
+"""Characters. A message is stored with stage, job, run, event and log, and shown on one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,10 @@ class _Body:
 
 
 def perform(delivery: Delivery, deps: Deps) -> Outcome:
-    """The outcome of the delivery's stage. Never raises for what the body does."""
+    """The outcome of the delivery's stage, whatever its body does.
+
+    Raises what is not the body's doing: `StoreUnavailable`, and the error of code that cannot be loaded.
+    """
     claim = delivery.claim
     workflow = deps.registry.get_workflow(claim.run.workflow_id)
     if workflow is None:
@@ -64,8 +72,19 @@ def perform(delivery: Delivery, deps: Deps) -> Outcome:
     try:
         with stage_span(claim):
             return _outcome(body, deps.executor.run(_activity(body)))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stage body may raise anything; it is recorded
+    except StoreUnavailable:
+        raise
+    except BaseException as error:  # a stage body may raise anything; it is recorded
+        if is_ctrl_c(error):
+            raise
         return failure(error, body.stage, delivery, deps)
+
+
+def is_ctrl_c(error: BaseException) -> bool:
+    """Whether a person means this process, and not a body itself."""
+    if not isinstance(error, KeyboardInterrupt) or threading.current_thread() is not threading.main_thread():
+        return False
+    return signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def failure(error: BaseException, stage: Stage[Any, Any, Any], delivery: Delivery, deps: Deps) -> Failed:
@@ -77,13 +96,17 @@ def failure(error: BaseException, stage: Stage[Any, Any, Any], delivery: Deliver
 
 
 def failed_by(error: BaseException) -> Failed:
-    """A failure for good, with the error's type, message and trace in storable form."""
+    """A failure for good, with the error's type, message and trace in storable form, shortened if need be."""
     said = traceback.TracebackException.from_exception(error)  # its text can be had even if the error's own cannot
     return Failed(
         code=error.code if isinstance(error, EngineError) else "STAGE_FAILED",
-        message=plain(f"{type(error).__name__}: {said}"),
-        trace=plain("".join(said.format())),
+        message=_shortened(plain(f"{type(error).__name__}: {said}"), MOST_MESSAGE),
+        trace=_shortened(plain("".join(said.format())), MOST_TRACE),
     )
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
 
 
 def _warn_of_new_code(body: _Body) -> None:

@@ -11,7 +11,14 @@ from typing import Any
 from engine.definition.context import CheckContext
 from engine.definition.results import BatchFailed, NotReady, Ready, SuspendedState
 from engine.definition.stage import Stage
-from engine.domain.errors import EngineError, InvalidStageData, UnknownWorkflow
+from engine.domain.errors import (
+    DefinitionError,
+    EngineError,
+    InvalidStageData,
+    SettingsError,
+    StoreUnavailable,
+    UnknownWorkflow,
+)
 from engine.domain.json_values import checked, plain
 from engine.domain.lifecycle import Status
 from engine.domain.records import JobRecord, RunRecord, StageRecord
@@ -19,7 +26,7 @@ from engine.kernel.commands import StagePollSuspended
 from engine.kernel.deps import Deps
 from engine.kernel.outcomes import Completed, Failed
 from engine.kernel.outputs import claim_prefix, store_value
-from engine.kernel.perform import failed_by
+from engine.kernel.perform import failed_by, is_ctrl_c
 from engine.kernel.recorder import Recorder
 from engine.kernel.ringing import ring
 from engine.kernel.spending import earlier_spending
@@ -103,7 +110,11 @@ def _check(poll: _Poll) -> Completed | Failed | NotReady | None:
                 raise InvalidStageData(
                     f"check_completion of stage {stage.id!r} returned {answer!r}; return Ready, NotReady or BatchFailed"
                 )
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a completion check may raise anything; it is recorded
+    except (StoreUnavailable, DefinitionError, SettingsError):  # a store that is away, code that cannot be loaded
+        raise
+    except BaseException as error:  # a completion check may raise anything; it is recorded
+        if is_ctrl_c(error):
+            raise
         return failed_by(error)
 
 

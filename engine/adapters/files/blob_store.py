@@ -17,7 +17,7 @@ from typing import BinaryIO
 from engine.adapters.files.blob_file import open_content, read_info, write_blob
 from engine.domain.blob_documents import CONTENT_TYPE, to_document
 from engine.domain.blob_keys import is_under, validate_key
-from engine.domain.errors import BlobNotFound, InvalidBlobKey, StoreError
+from engine.domain.errors import BlobNotFound, InvalidBlobKey, StoreError, StoreUnavailable
 from engine.domain.stored_value import Json
 from engine.ports.blob_store import BlobInfo
 
@@ -129,6 +129,7 @@ def _translated(path: Path, key: str) -> Iterator[None]:
     except OSError as error:
         if error.errno == ENAMETOOLONG:
             raise InvalidBlobKey(f"blob key {key!r} has a segment too long for this disk; shorten it") from error
-        full = error.errno in {ENOSPC, EDQUOT}
-        remedy = "free some space" if full else "make the directory writable for this user"
-        raise StoreError(f"cannot use {str(path)!r} for blobs: {error.strerror}; {remedy}") from error
+        problem = f"cannot use {str(path)!r} for blobs: {error.strerror}"
+        if error.errno in {ENOSPC, EDQUOT}:
+            raise StoreUnavailable(f"{problem}; free some space") from error
+        raise StoreError(f"{problem}; make the directory writable for this user") from error

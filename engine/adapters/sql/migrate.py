@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from engine.adapters.sql.connections import PasswordProvider, open_engine, parse_url
 from engine.adapters.sql.retries import Retries
-from engine.adapters.sql.revision import store_revision
+from engine.adapters.sql.revision import HEAD, store_revision
 
 _FOLDER = Path(__file__).parent / "migrations"
 
@@ -19,7 +19,7 @@ _ONE_AT_A_TIME = Lock()
 
 
 def migrate(url: str, *, patience: float = 60.0, password: PasswordProvider | None = None) -> str:
-    """Applies what is missing, in one transaction. Gives the revision then."""
+    """Applies what is missing, in one transaction. Gives the revision then; that of a newer version stays."""
     parsed = parse_url(url)
     engine = open_engine(parsed, pool_size=1, connect_timeout=None, password=password)
     try:
@@ -40,6 +40,9 @@ def migration_sql(url: str) -> str:
 
 def _upgrade(engine: Engine) -> str:
     with _ONE_AT_A_TIME, engine.connect() as connection:
+        found = store_revision(connection)
+        if found is not None and found >= HEAD:
+            return found
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:

@@ -1,5 +1,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Lock, local
 
@@ -71,9 +72,14 @@ class SqlPersistence:
 
     def claim(self, request: ClaimRequest) -> Claim | NoClaim:
         if self._is_sqlite:
-            return self.transact(lambda tx: claim_job(tx, request))
+            return self.transact(lambda tx: claim_job(tx, self._once_locked(request)))
         with self._alone():
             return self._retries.run(lambda: self._call(claim_in_database, request))
+
+    def _once_locked(self, request: ClaimRequest) -> ClaimRequest:
+        """With the time after the wait for SQLite's lock: else stages seem to start before what they follow."""
+        clock = self._clock
+        return replace(request, at=max(request.at, clock.now())) if isinstance(clock, _ProcessClock) else request
 
     def close(self) -> None:
         self._engine.dispose()

@@ -1,6 +1,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from engine.domain.errors import EngineError
 from engine.domain.lifecycle import Status
 from engine.domain.records import KeyRecord, KeyState, StageRecord
 from engine.domain.stored_value import StoredValue
@@ -9,6 +10,7 @@ from engine.kernel.deliveries import Delivery, JobFinish
 from engine.kernel.deps import Deps
 from engine.kernel.finishing import finish, new_delivery
 from engine.kernel.idempotency import acquire
+from engine.kernel.leases import take_back
 from engine.kernel.outcomes import Completed, Failed, Ghost, Outcome, Suspended
 from engine.kernel.outputs import load_value
 from engine.kernel.perform import perform
@@ -57,10 +59,18 @@ def _execute(command: JobExecute, deps: Deps) -> JobExecuteResult:
     delivery = _delivery(command, snapshot, stage, deps)
     if delivery is None:
         return _ghost("the job is held by somebody else, not due, or done")
-    finished = finish(JobFinish(delivery=delivery, outcome=perform(delivery, deps)), deps)
+    finished = finish(JobFinish(delivery=delivery, outcome=_outcome(delivery, deps)), deps)
     if isinstance(finished.outcome, Ghost):
         return _ghost(finished.outcome.why)
     return _answer(finished.outcome, deps)
+
+
+def _outcome(delivery: Delivery, deps: Deps) -> Outcome:
+    try:
+        return perform(delivery, deps)
+    except EngineError:  # not the body's doing: nobody else is to wait for the lease's end
+        take_back(delivery.claim.job, deps, expired=False, refund=True)
+        raise
 
 
 def _delivery(command: JobExecute, snapshot: Snapshot, stage: StageRecord, deps: Deps) -> Delivery | None:

@@ -4,4 +4,5 @@ from engine.kernel.leases import take_back
 
 
 def handle(command: JobRelease, deps: Deps) -> bool:
-    return take_back(command.delivery.claim.job, deps, expired=False, refund=True)
+    job = command.delivery.claim.job
+    return take_back(job, deps, expired=False, refund=True, seconds=command.seconds, why=command.why)

@@ -111,6 +111,21 @@ def test_a_database_that_is_behind_is_refused_with_the_command_to_run(postgres_u
     persistence.close()
 
 
+def newer(url: str) -> None:
+    """As a later version of this code leaves it."""
+    migrate(url)
+    execute(url, "update alembic_version set version_num = '9999'")
+
+
+@pytest.mark.postgres
+def test_migrations_of_a_rolled_back_version_leave_a_newer_database_alone(postgres_url: str, tmp_path: Path) -> None:
+    for url in (postgres_url, f"sqlite:///{tmp_path}/engine.db"):
+        newer(url)
+        before = in_database(url, shape)
+        assert migrate(url) == "9999"
+        assert in_database(url, shape) == before
+
+
 def test_an_embedded_database_that_is_behind_is_not_touched(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/engine.db"
     execute(url, "create table alembic_version (version_num text)")

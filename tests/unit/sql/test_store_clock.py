@@ -1,6 +1,7 @@
 """Leases and due times go by the database's clock, whatever zone the server, the session or the caller is in."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -52,6 +53,17 @@ def test_the_test_server_is_not_in_utc(postgres_server: PostgresServer) -> None:
 
 def test_the_time_is_the_present(persistence: Persistence) -> None:
     assert is_now(persistence.read(lambda tx: tx.now()))
+
+
+def test_a_stage_does_not_start_before_the_lock_it_waited_for(tmp_path: Path) -> None:
+    """On SQLite, whose one writer makes the others wait. Else a stage would seem to start before what it follows."""
+    persistence = SqlPersistence(f"sqlite:///{tmp_path}/engine.db")
+    persistence.apply(begun("a"))
+    asked = datetime.now(UTC) - timedelta(minutes=5)
+    claimed = persistence.claim(replace(claim(seconds=60), at=asked))
+    assert isinstance(claimed, Claim)
+    assert is_now(claimed.stage.started_at)
+    persistence.close()
 
 
 def test_a_fresh_lease_is_not_stale(persistence: Persistence) -> None:
