@@ -4,13 +4,15 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 from engine.ai.budget import CallSite
 from engine.ai.content import ContentPolicy, is_whole, sha256_of
-from engine.ai.messages import Gateway
+from engine.ai.messages import CancelledUnsent, Gateway
 from engine.ai.model_info import ModelInfo, Price, Usage
 from engine.ai.models import MODELS, Models
 from engine.ai.telemetry import call_span, note_answer, note_failure, note_request
@@ -152,7 +154,10 @@ class OpenCall:
 
     async def fail(self, error: BaseException) -> None:
         """Free, unless the answer may have been lost on its way: then nobody knows, and the reservation stays."""
-        may_be_charged = not isinstance(error, AICallFailed) or error.may_be_charged
+        if isinstance(error, AICallFailed):
+            may_be_charged = error.may_be_charged
+        else:
+            may_be_charged = not isinstance(error, CancelledUnsent)
         failed = replace(
             self.record,
             state=CallState.FAILED,
@@ -170,8 +175,18 @@ async def open_call(desk: Desk, draft: Draft, record: AICallRecord | None = None
     """Raises `BudgetExceeded`: then nothing is written, and nothing may be sent."""
     desk.site.check_price(draft.model, draft.price)
     record = record or draft_record(desk, draft)
-    await asyncio.to_thread(desk.log.reserve, record, desk.site.caps)
-    return OpenCall(desk, draft, record, time.monotonic())
+    call = OpenCall(desk, draft, record, time.monotonic())
+    reserve = partial(copy_context().run, desk.log.reserve, record, desk.site.caps)
+    reserving = asyncio.get_running_loop().run_in_executor(None, reserve)
+    try:
+        await asyncio.shield(reserving)
+    except asyncio.CancelledError:
+        # The thread goes on, and what it reserves would stay so.
+        await asyncio.wait([reserving])
+        if reserving.exception() is None:
+            await call.fail(CancelledUnsent())
+        raise
+    return call
 
 
 async def replayed(desk: Desk, record: AICallRecord) -> AICallRecord | None:

@@ -1,14 +1,23 @@
 """The only module that imports litellm, and only when a model is called."""
 
+import asyncio
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 from engine.ai.event_loop import at_the_gateway
-from engine.ai.messages import ChatAnswer, ChatRequest, Chunk, EmbedAnswer, EmbedRequest, ToolCall
+from engine.ai.messages import (
+    CancelledUnsent,
+    ChatAnswer,
+    ChatRequest,
+    Chunk,
+    EmbedAnswer,
+    EmbedRequest,
+    ToolCall,
+)
 from engine.ai.model_info import ModelInfo, Usage
 from engine.domain.errors import AICallFailed, AICallRefused
 
@@ -29,21 +38,24 @@ class LiteLLMGateway:
         self._api_base, self._api_key = api_base, api_key
 
     async def chat(self, request: ChatRequest) -> ChatAnswer:
-        return await at_the_gateway(self._chat(request))
+        arguments = self._chat_arguments(request)
+        return await _sent(self._chat(request.model, arguments), request.model, arguments)
 
     async def stream(self, request: ChatRequest) -> "LiteLLMStream":
-        return LiteLLMStream(await at_the_gateway(self._open_stream(request)), request.model)
+        arguments = self._chat_arguments(request) | {"stream": True, "stream_options": {"include_usage": True}}
+        chunks = await _sent(self._open_stream(request.model, arguments), request.model, arguments)
+        return LiteLLMStream(chunks, request.model)
 
     async def embed(self, request: EmbedRequest) -> EmbedAnswer:
-        return await at_the_gateway(self._embed(request))
+        arguments = self._embed_arguments(request)
+        return await _sent(self._embed(request.model, arguments), request.model, arguments)
 
     async def count_tokens(self, texts: Sequence[str]) -> int:
         count: int = litellm().token_counter(model=ONE_TOKENIZER, text="\n".join(texts))
         return round(count * COUNTING_MARGIN) + 8
 
-    async def _chat(self, request: ChatRequest) -> ChatAnswer:
-        arguments = self._chat_arguments(request)
-        with translated(request.model, arguments):
+    async def _chat(self, model: ModelInfo, arguments: Mapping[str, Any]) -> ChatAnswer:
+        with translated(model, arguments):
             response = await litellm().acompletion(**arguments)
         choice = response.choices[0]
         message = choice.message
@@ -58,22 +70,23 @@ class LiteLLMGateway:
             usage=_usage(getattr(response, "usage", None)),
         )
 
-    async def _open_stream(self, request: ChatRequest) -> Any:
-        arguments = self._chat_arguments(request) | {"stream": True, "stream_options": {"include_usage": True}}
-        with translated(request.model, arguments):
+    async def _open_stream(self, model: ModelInfo, arguments: Mapping[str, Any]) -> Any:
+        with translated(model, arguments):
             return await litellm().acompletion(**arguments)
 
-    async def _embed(self, request: EmbedRequest) -> EmbedAnswer:
+    async def _embed(self, model: ModelInfo, arguments: Mapping[str, Any]) -> EmbedAnswer:
+        with translated(model, arguments):
+            response = await litellm().aembedding(**arguments)
+        rows = sorted(response.data, key=lambda row: row["index"])
+        return EmbedAnswer(vectors=tuple(tuple(row["embedding"]) for row in rows), usage=_usage(response.usage))
+
+    def _embed_arguments(self, request: EmbedRequest) -> dict[str, Any]:
         arguments: dict[str, Any] = {"input": list(request.texts), "drop_params": True, "max_retries": 0}
         if request.dimensions is not None:
             arguments |= {"dimensions": request.dimensions, "allowed_openai_params": ["dimensions"]}
         if request.timeout is not None:
             arguments["timeout"] = request.timeout
-        arguments |= {**self._route(request.model), **request.options}
-        with translated(request.model, arguments):
-            response = await litellm().aembedding(**arguments)
-        rows = sorted(response.data, key=lambda row: row["index"])
-        return EmbedAnswer(vectors=tuple(tuple(row["embedding"]) for row in rows), usage=_usage(response.usage))
+        return arguments | {**self._route(request.model), **request.options}
 
     def _chat_arguments(self, request: ChatRequest) -> dict[str, Any]:
         given = {
@@ -148,6 +161,16 @@ def litellm() -> Any:
     return litellm
 
 
+async def _sent[R](work: Coroutine[Any, Any, R], model: ModelInfo, arguments: Mapping[str, Any]) -> R:
+    """Raises `CancelledUnsent` where a cancelled call cannot have left this machine."""
+    try:
+        return await at_the_gateway(work)
+    except asyncio.CancelledError as error:
+        if not litellm.cache_info().currsize or _missing_keys(model, arguments):
+            raise CancelledUnsent from error
+        raise
+
+
 @contextmanager
 def translated(model: ModelInfo, arguments: Mapping[str, Any]) -> Iterator[None]:
     """litellm's errors, all of them OpenAI's, as ours. `arguments` are those of the request that is made, if one is."""
@@ -156,7 +179,7 @@ def translated(model: ModelInfo, arguments: Mapping[str, Any]) -> Iterator[None]
     try:
         yield
     except OpenAIError as error:
-        if missing := _missing_keys(arguments):
+        if missing := _missing_keys(model, arguments):
             raise AICallRefused(
                 f"there is no key to ask {model.key!r} of {model.provider} with: set {' or '.join(missing)}, or name "
                 "an OpenAI-compatible server in ENGINE_AI_BASE_URL; --fake-ai makes answers up"
@@ -164,11 +187,15 @@ def translated(model: ModelInfo, arguments: Mapping[str, Any]) -> Iterator[None]
         raise _translate(error, model) from error
 
 
-def _missing_keys(arguments: Mapping[str, Any]) -> list[str]:
+def _missing_keys(model: ModelInfo, arguments: Mapping[str, Any]) -> list[str]:
     """The variables that the provider's key is looked for in, where there is none and nothing else would do."""
     if not arguments or arguments.get("api_key") or arguments.get("api_base"):
         return []
     missing: list[str] = litellm().validate_environment(model=arguments["model"])["missing_keys"]
+    name = f"{model.provider.upper()}_API_KEY"
+    if not missing and os.environ.get(name) == "":
+        # litellm takes it for a key.
+        return [name]
     return missing if all(name.endswith("_API_KEY") for name in missing) else []
 
 

@@ -1,5 +1,6 @@
 """What goes to a model and what comes back, in the words of this engine; the gateway translates."""
 
+import asyncio
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -146,8 +147,15 @@ class ChunkStream(Protocol):
         """Ends the transfer; nothing happens when it has ended."""
 
 
+class CancelledUnsent(asyncio.CancelledError):
+    """The call was cancelled before it was sent, so it cost nothing."""
+
+
 class Gateway(Protocol):
-    """The way to the models. Raises `AICallRefused`, or `AICallFailed` for what may go better later."""
+    """The way to the models. Raises `AICallRefused`, or `AICallFailed` for what may go better later.
+
+    A cancelled call that was surely not sent ends with `CancelledUnsent`.
+    """
 
     async def chat(self, request: ChatRequest) -> ChatAnswer: ...
     async def stream(self, request: ChatRequest) -> ChunkStream: ...

@@ -1,7 +1,9 @@
 """Text, objects, tools, vectors and streams, through litellm and HTTP to a server on loopback."""
 
 import asyncio
-from typing import Literal
+import time
+from typing import Any, Literal
+from unittest.mock import patch
 
 import pytest
 from pydantic import BaseModel
@@ -21,6 +23,14 @@ from engine.testing import InMemoryAICallLogger
 from engine.testing.fake_ai import FakeAIServer
 from engine.testing.fake_ai.chat import Scripted
 from tests.ai.conftest import PRICE
+
+KEYS = ("OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "ANTHROPIC_API_KEY")
+
+
+@pytest.fixture
+def keyless(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in KEYS:
+        monkeypatch.delenv(name, raising=False)
 
 
 class Verdict(BaseModel):
@@ -177,19 +187,67 @@ def test_a_server_that_is_not_there_costs_nothing(log: InMemoryAICallLogger, ai:
     assert (lost.get_stats().calls, lost.get_stats().unknown) == (1, 0)
 
 
+@pytest.mark.parametrize("is_set", [False, True])
 @pytest.mark.parametrize(
     ("model", "variable"),
     [("gpt-4o-mini", "OPENAI_API_KEY"), ("gemini-2.5-flash", "GEMINI_API_KEY"), ("claude-haiku-4-5", "ANTHROPIC")],
 )
+@pytest.mark.usefixtures("keyless")
 def test_without_a_key_it_is_said_once_what_to_do_and_it_costs_nothing(
-    model: str, variable: str, log: InMemoryAICallLogger, monkeypatch: pytest.MonkeyPatch
+    model: str, variable: str, *, is_set: bool, log: InMemoryAICallLogger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "ANTHROPIC_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
+    for name in KEYS if is_set else ():
+        monkeypatch.setenv(name, "")
     ai = AIHelper("keyless", log, LiteLLMGateway())
     with pytest.raises(AICallRefused, match=f"there is no key to ask {model!r} .*set .*{variable}.*--fake-ai"):
         ai.generate_text(model, "hi")
     assert (ai.get_stats().calls, ai.get_stats().cost, ai.get_stats().unknown) == (1, 0.0, 0)
+
+
+@pytest.mark.usefixtures("keyless")
+def test_calls_that_are_dropped_because_one_had_no_key_cost_nothing_either(log: InMemoryAICallLogger) -> None:
+    ai = AIHelper("keyless", log, LiteLLMGateway())
+
+    async def many() -> None:
+        await asyncio.gather(*(ai.aio.generate_text("gpt-4o-mini", f"hi {number}") for number in range(8)))
+
+    with pytest.raises(AICallRefused):
+        asyncio.run(many())
+    stats = ai.get_stats()
+    assert (stats.cost, stats.unknown, stats.unsettled) == (0.0, 0, 0)
+
+
+@pytest.mark.usefixtures("keyless")
+def test_a_call_without_a_key_that_is_cancelled_on_its_way_cost_nothing(log: InMemoryAICallLogger) -> None:
+    ai = AIHelper("keyless", log, LiteLLMGateway())
+
+    async def cancelled_after(turns: int) -> None:
+        call = asyncio.create_task(ai.aio.generate_text("gpt-4o-mini", f"hi {turns}"))
+        await asyncio.sleep(turns / 1000)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+
+    for turns in range(8):
+        asyncio.run(cancelled_after(turns))
+    stats = ai.get_stats()
+    assert (stats.cost, stats.unknown, stats.unsettled) == (0.0, 0, 0)
+
+
+def test_a_call_that_is_cancelled_while_it_reserves_gives_that_back(ai: AIHelper, log: InMemoryAICallLogger) -> None:
+    reserve = log.reserve
+
+    def slowly(*given: Any) -> None:
+        time.sleep(0.2)
+        reserve(*given)
+
+    async def cancelled() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(ai.aio.generate_text("chat", "hi"), 0.1)
+
+    with patch.object(log, "reserve", slowly):
+        asyncio.run(cancelled())
+    stats = ai.get_stats()
+    assert (stats.calls, stats.cost, stats.unknown, stats.unsettled) == (1, 0.0, 0, 0)
 
 
 def test_a_stream_gives_text_only_and_knows_the_rest_afterwards(ai: AIHelper, fake: FakeAIServer) -> None:
