@@ -21,7 +21,7 @@ from engine.domain.records import (
     RunRecord,
     StageRecord,
 )
-from engine.domain.stored_value import Json, StoredValue, inline
+from engine.domain.stored_value import Json, StoredValue, inline, inlined
 from engine.kernel.commands import (
     Command,
     PluginReplayDLQ,
@@ -136,7 +136,7 @@ class StackReads(Reads):
 
     @override
     def value(self, stored: StoredValue | None) -> Json:
-        return stored["value"] if stored is not None and "value" in stored else stored
+        return inlined(stored) if stored is not None and "json" in stored else stored
 
 
 @dataclass(frozen=True, slots=True)

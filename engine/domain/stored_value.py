@@ -1,10 +1,12 @@
 """How a row holds a value that may be large: inline, by blob key, or collected from a group's stages.
 
-{"value": …}                       the value itself, up to INLINE_OUTPUT_MAX_BYTES of JSON
+{"json": "…"}                      the value itself, up to INLINE_OUTPUT_MAX_BYTES of JSON, as text: PostgreSQL's jsonb
+                                   would put keys into another order, lose the sign of -0.0, and not hold U+0000
 {"blob": "workflow-v2/…", "size"}  the key of a JSON document in the blob store
 {"stages": {stage id: stored}}     the outputs of a parallel group
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,8 +14,17 @@ type Json = Any
 type StoredValue = Mapping[str, Json]
 
 
+def json_text(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
 def inline(value: Json) -> StoredValue:
-    return {"value": value}
+    return {"json": json_text(value)}
+
+
+def inlined(stored: StoredValue) -> Json:
+    """The value that `inline` stored."""
+    return json.loads(stored["json"])
 
 
 def in_blob(key: str, size: int) -> StoredValue:

@@ -6,7 +6,7 @@ from engine import RetryPolicy, StageContext, StageResult, Suspended
 from engine.domain.errors import IdempotencyConflictError
 from engine.domain.events import StageFailed
 from engine.domain.lifecycle import Status
-from engine.kernel import JobExecute, LeaseReapStale, RunCancel
+from engine.kernel import JobExecute, LeaseReapStale, RunCancel, RunRerunFrom
 from engine.kernel.deliveries import JobRelease, JobTimeout
 from engine.kernel.leases import MOST_DELIVERIES
 from engine.kernel.outcomes import Failed, Ghost
@@ -120,6 +120,19 @@ def test_data_that_does_not_fit_is_never_retried(make_bench: MakeBench, where: s
     result = execute(bench, run_id)
     assert (result.outcome, result.retryable, bench.run_of(run_id).status) == ("failed", False, Status.FAILED)
     assert bench.stage(run_id).error_code == "INVALID_STAGE_DATA"
+
+
+def test_values_come_back_as_they_were_whoever_reads_them(make_bench: MakeBench) -> None:
+    """Not as jsonb would have them, and the same for a stage that goes on at once as for one that reads its row."""
+    value = {"zeta": 1.0, "a": -0.0, "much": 1e22, "deep": {"b": 1, "a": [2**70, "\u2028"]}}
+    bench = make_bench(pipeline(stage(body=lambda _: value), stage("b", body=lambda ctx: repr(ctx.input))))
+    run_id = bench.create("w", value)
+    bench.run_to_completion(run_id)
+    seen = bench.output(run_id)
+    bench.dispatch(RunRerunFrom(workflow_run_id=run_id, from_stage_id="b"))
+    bench.run_to_completion(run_id)
+    assert seen == bench.output(run_id) == repr(value)
+    assert repr(bench.reads.value(bench.run_of(run_id).input)) == repr(value)
 
 
 def test_what_a_stage_says_is_committed_with_its_outcome(make_bench: MakeBench) -> None:

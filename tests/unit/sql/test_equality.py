@@ -13,6 +13,7 @@ from engine.adapters.sql.persistence import SqlPersistence
 from engine.domain.errors import EngineError
 from engine.domain.lifecycle import Status
 from engine.domain.records import KeyRecord, KeyState
+from engine.domain.stored_value import inline
 from engine.ports.persistence import ClaimRequest, Persistence
 from engine.ports.transaction import Tx
 from engine.ports.write_set import Closes, JobChange, StageChange, WriteSet
@@ -73,7 +74,7 @@ extras = st.fixed_dictionaries(
                 "failure_code": st.sampled_from([None, "F"]),
                 "priority": st.integers(1, 9),
                 "started_at": st.sampled_from([None, at(-0.0005)]),
-                "output": st.sampled_from([None, {"value": [None, 1.5]}]),
+                "output": st.sampled_from([None, inline([None, 1.5])]),
             },
         ),
     },

@@ -135,14 +135,14 @@ begin
   ) then
     return engine_answer_v1('LOST', r);
   end if;
-  if illegal->'job' ? j.status then
-    ok := engine_refuse_move_v1('job', j.status, job_change->>'to');
-  end if;
   if stage_change is not null and (
     s.id is null or s.workflow_run_id <> r.id or not stage_change->'status_in' ? s.status
     or (stage_change ? 'poll_token' and s.poll_token is distinct from stage_change->>'poll_token')
   ) then
     return engine_answer_v1('LOST', r);
+  end if;
+  if illegal->'job' ? j.status then
+    ok := engine_refuse_move_v1('job', j.status, job_change->>'to');
   end if;
 
   if ws ? 'run' then
