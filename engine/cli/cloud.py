@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from engine.cli.exit_codes import OF_STATUS, ExitCode
 from engine.cli.following import Follower
+from engine.cli.formats import counted
 from engine.cli.interruption import Interruption
 from engine.cli.invocation import LOCAL, Invocation
 from engine.cli.printing import note
@@ -92,4 +93,5 @@ def _say_where(engine: "AwsEngine", run_id: str) -> None:
     published = sum(each.published_at is not None for each in events)
     blobs = sum(1 for _ in engine.kernel.deps.blob_store.list(f"workflow-v2/{run.workflow_type}/{run_id}"))
     settings = engine.settings
-    note(f"in the cloud: {published} events on the bus {settings.event_bus}, {blobs} blobs in s3://{settings.bucket}")
+    there = f"{counted(published, 'event')} on the bus {settings.event_bus}"
+    note(f"in the cloud: {there}, {counted(blobs, 'blob')} in s3://{settings.bucket}")

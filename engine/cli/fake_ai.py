@@ -3,8 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Annotated
+
+import typer
 
 from engine.cli.invocation import Invocation
+
+FakeAI = Annotated[bool, typer.Option("--fake-ai", help="Models made up here: no key, no cost.")]
 
 
 @contextmanager

@@ -48,11 +48,15 @@ def money(dollars: float) -> str:
     return f"${dollars:.2f}" if dollars >= 1 else f"${dollars:.6f}".rstrip("0")
 
 
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def cost(dollars: float, unknown: int) -> str:
     """Of calls of which `unknown` have a price that nobody knows."""
     if not unknown:
         return money(dollars)
-    return f"{f'{money(dollars)} + ' if dollars else ''}unknown ({unknown} call{'' if unknown == 1 else 's'})"
+    return f"{f'{money(dollars)} + ' if dollars else ''}unknown ({counted(unknown, 'call')})"
 
 
 def size(count: int) -> str:

@@ -36,10 +36,11 @@ def run_input(given: str | None, workflow: AnyWorkflow, *, elsewhere: bool = Fal
     return workflow.validate_input(value)
 
 
-def refuse_for_stack(*, local: bool) -> None:
-    """Raises `InvalidInput` for what `run --stack` cannot do."""
-    if local:
-        raise InvalidInput("--stack runs where it is deployed; leave out --resume, --cloud and --fake-ai")
+def refuse_for_stack(**local: bool) -> None:
+    """Raises `InvalidInput` for those options that `--stack` cannot have."""
+    given = [f"--{name.replace('_', '-')}" for name, is_given in local.items() if is_given]
+    if given:
+        raise InvalidInput(f"--stack runs where it is deployed; leave out {' and '.join(given)}")
 
 
 def stage_input(given: str) -> Json:

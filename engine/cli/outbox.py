@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from engine.cli.exit_codes import ExitCode
-from engine.cli.formats import instant, seconds
+from engine.cli.formats import counted, instant, seconds
 from engine.cli.invocation import Invocation
 from engine.cli.printing import say, say_json
 from engine.kernel.commands import OutboxFlush
@@ -26,7 +26,9 @@ def list_waiting(ctx: typer.Context) -> None:
         say("no event waits")
     else:
         age = seconds((datetime.now(UTC) - oldest).total_seconds())
-        say(f"{count} events wait, the oldest since {instant(oldest)} ({age})")
+        say(
+            f"{counted(count, 'event')} {'waits' if count == 1 else 'wait'}, the oldest since {instant(oldest)} ({age})"
+        )
 
 
 @app.command()

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from engine.cli.formats import parse_duration
+from engine.cli.formats import counted, parse_duration
 from engine.cli.invocation import Invocation
 from engine.cli.printing import say, say_json
 
@@ -25,4 +25,5 @@ def prune(
     if invocation.json:
         say_json(counts)
     else:
-        say(f"deleted {counts.runs} runs, {counts.blobs} blobs and {counts.keys} idempotency keys")
+        keys = counted(counts.keys, "idempotency key")
+        say(f"deleted {counted(counts.runs, 'run')}, {counted(counts.blobs, 'blob')} and {keys}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine.cli.cloud import run_in_cloud
-from engine.cli.fake_ai import with_fake_ai
+from engine.cli.fake_ai import FakeAI, with_fake_ai
 from engine.cli.formats import parse_duration
 from engine.cli.input_values import refuse_for_stack, run_config, run_input
 from engine.cli.invocation import Invocation, NothingHere
@@ -39,7 +39,7 @@ def run(
     follow: Annotated[bool, typer.Option("--follow", help="A line for everything that happens.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was left unfinished.")] = False,
     cloud: Annotated[bool, typer.Option("--cloud", help="Through the real handlers, in a local cloud.")] = False,
-    fake_ai: Annotated[bool, typer.Option("--fake-ai", help="Models made up here: no key, no cost.")] = False,
+    fake_ai: FakeAI = False,
     timeout: Annotated[str | None, typer.Option(help="Stop waiting after that time, such as 30s or 5m.")] = None,
     tenant: Annotated[str | None, typer.Option(help="Whom the run belongs to.")] = None,
     priority: Annotated[int, typer.Option(help="Higher goes first.", min=0, max=1000)] = 5,
@@ -50,7 +50,7 @@ def run(
     Ctrl-C stops the work and keeps the run: `engine run --resume` goes on with it.
     """
     if ctx.obj.stack is not None:
-        refuse_for_stack(local=resume or cloud or fake_ai)
+        refuse_for_stack(resume=resume, cloud=cloud, fake_ai=fake_ai)
     invocation: Invocation = ctx.with_resource(with_fake_ai(ctx.obj, kept=not cloud)) if fake_ai else ctx.obj
     work = invocation.stack is None
     limit = None if timeout is None else parse_duration(timeout).total_seconds()

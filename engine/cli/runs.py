@@ -1,25 +1,32 @@
 """`engine runs`: what happened, and what to do about it."""
 
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from engine.cli import run_facts
 from engine.cli.documents import export_document, run_document, run_summary
 from engine.cli.exit_codes import ExitCode
+from engine.cli.fake_ai import FakeAI, with_fake_ai
+from engine.cli.following import Follower
 from engine.cli.formats import parse_duration
-from engine.cli.input_values import stage_input
+from engine.cli.input_values import refuse_for_stack, stage_input
 from engine.cli.invocation import Invocation, NothingHere
 from engine.cli.printing import note, say, say_json
 from engine.cli.run_cost import say_cost
 from engine.cli.run_details import say_run, say_runs
 from engine.cli.working import see_through
+from engine.domain.errors import InvalidInput
 from engine.domain.lifecycle import Status
 from engine.kernel.commands import RunCancel, RunRerunFrom
 from engine.kernel.reads import Page
 from engine.ports.transaction import RunFilter
+
+if TYPE_CHECKING:
+    from engine.bootstrap.embedded import Engine
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="List, show, watch, cancel, rerun and export runs.")
 
@@ -27,11 +34,23 @@ RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run id, or the begi
 Timeout = Annotated[str | None, typer.Option(help="Stop waiting after that time, such as 30s or 5m.")]
 
 
+class RunStatus(StrEnum):
+    """The states that a run can be in: while a stage is suspended, its run is running."""
+
+    PENDING = Status.PENDING
+    RUNNING = Status.RUNNING
+    COMPLETED = Status.COMPLETED
+    FAILED = Status.FAILED
+    CANCELLED = Status.CANCELLED
+
+
 @app.command("list")
 def list_runs(
     ctx: typer.Context,
     *,
-    status: Annotated[list[Status] | None, typer.Option(case_sensitive=False, help="Only these; repeatable.")] = None,
+    status: Annotated[
+        list[RunStatus] | None, typer.Option(case_sensitive=False, help="Only these; repeatable.")
+    ] = None,
     workflow: Annotated[str | None, typer.Option(help="Only runs of this workflow.")] = None,
     tenant: Annotated[str | None, typer.Option(help="Only runs of this tenant.")] = None,
     since: Annotated[str | None, typer.Option(help="Only runs at most this old, such as 2h or 7d.")] = None,
@@ -45,7 +64,7 @@ def list_runs(
         with invocation.reading() as engine:
             reads = engine.kernel.reads
             where = RunFilter(
-                statuses=frozenset(status or ()),
+                statuses=frozenset(Status(each) for each in status or ()),
                 workflow_id=workflow,
                 tenant=tenant,
                 created_since=created_since,
@@ -183,21 +202,39 @@ def rerun(
     given: Annotated[str | None, typer.Option("--input", help="Another input for that stage: JSON or a file.")] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Work on it here, or leave it to a worker.")] = True,
     follow: Annotated[bool, typer.Option("--follow", help="A line for everything that happens.")] = False,
+    fake_ai: FakeAI = False,
     timeout: Timeout = None,
 ) -> None:
     """Run a finished run again from a stage on."""
-    invocation: Invocation = ctx.obj
+    if ctx.obj.stack is not None:
+        refuse_for_stack(fake_ai=fake_ai)
+    invocation: Invocation = ctx.with_resource(with_fake_ai(ctx.obj, kept=True)) if fake_ai else ctx.obj
     limit = None if timeout is None else parse_duration(timeout).total_seconds()
     override = None if given is None else stage_input(given)
+    watched = wait or follow
     with invocation.reading() as engine:
-        run_id = engine.kernel.reads.resolve(run)
-        engine.kernel.dispatch(RunRerunFrom(workflow_run_id=run_id, from_stage_id=stage, input_override=override))
-        if not wait and not follow:
+        reads = engine.kernel.reads
+        run_id = reads.resolve(run)
+        follower = Follower(reads, run_id, engine.registry.get_workflow(reads.run(run_id).run.workflow_id))
+        if watched:
+            follower.look()
+        _rerun(engine, RunRerunFrom(workflow_run_id=run_id, from_stage_id=stage, input_override=override))
+        if not watched:
             say_json({"run_id": run_id, "status": Status.RUNNING}) if invocation.json else say(run_id)
             return
         work = wait and invocation.stack is None
-        code = see_through(invocation, engine, run_id, work=work, lines=follow, timeout=limit)
+        code = see_through(invocation, engine, run_id, work=work, lines=follow, timeout=limit, follower=follower)
     raise typer.Exit(code)
+
+
+def _rerun(engine: "Engine", command: RunRerunFrom) -> None:
+    """Names the option where the engine names the command's field."""
+    try:
+        engine.kernel.dispatch(command)
+    except InvalidInput as error:
+        if not str(error).startswith("input_override"):
+            raise
+        raise InvalidInput(str(error).replace("input_override", "--input", 1)) from error
 
 
 @app.command()

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from engine.cli.formats import counted
 from engine.cli.interruption import Interruption, say_stopping
 from engine.cli.invocation import Invocation
 from engine.cli.printing import note, say_json
@@ -29,11 +30,14 @@ def worker(
         recovered = engine.recover()
         host = engine.worker(slots=slots, pools=names, in_process=False)
         host.start()
-        note(f"worker {host.worker_id}: {slots} slots, pools {', '.join(names)}; took back {recovered} jobs")
+        size, taken = counted(slots, "slot"), counted(recovered, "job")
+        note(f"worker {host.worker_id}: {size}, pools {', '.join(names)}; took back {taken}")
         interruption.wait(None)
         say_stopping(GRACE)
         in_time = host.stop(GRACE)
         stats = host.get_stats()
-    note(f"stopped after {stats.jobs_processed} jobs" + ("" if in_time else "; what was left is handed back"))
+    note(
+        f"stopped after {counted(stats.jobs_processed, 'job')}" + ("" if in_time else "; what was left is handed back")
+    )
     if invocation.json:
         say_json(stats)

@@ -24,15 +24,19 @@ def see_through(
     work: bool = True,
     lines: bool = False,
     timeout: float | None = None,
+    follower: Follower | None = None,
 ) -> int:
-    """Shows the run until it ends, with `work` also working on it. Gives the exit code."""
+    """Shows the run until it ends, with `work` also working on it. Gives the exit code.
+
+    What `follower` has seen already is not told again.
+    """
     reads = engine.kernel.reads
     run = reads.run(run_id).run
     view = view_for(as_json=invocation.json, lines=lines)
     with Interruption() as interruption:
         active = work and run.status not in TERMINAL
         with working_on(engine, run_id, interruption, keep_stdout=invocation.json) if active else nullcontext():
-            follower = Follower(reads, run_id, engine.registry.get_workflow(run.workflow_id))
+            follower = follower or Follower(reads, run_id, engine.registry.get_workflow(run.workflow_id))
             ending = watch(follower, view, interruption, timeout, every=invocation.look_every)
         status = report_run(invocation, reads, run_id)
         if status in TERMINAL:

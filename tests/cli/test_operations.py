@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.calling import ROOT, Call, ended, environment, started
+from engine.cli.formats import counted
+from tests.cli.calling import COMMAND, ROOT, Call, ended, environment, started
 
 
 def test_help_lists_every_command_without_loading_them(folder: Path) -> None:
@@ -33,6 +34,20 @@ def test_each_command_has_help(engine: Call) -> None:
         answer = engine(*words, "--help")
         assert answer.code == 0
         assert "Usage: engine " + " ".join(words) in answer.out
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"), [("engine ru", ["run", "runs"]), ("engine runs rerun --fa", ["--fake-ai"])]
+)
+def test_shells_are_told_how_words_go_on(folder: Path, words: str, offered: list[str]) -> None:
+    asked = {"_ENGINE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    answer = subprocess.run(COMMAND, cwd=folder, env=environment(**asked), capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == offered
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "0 jobs"), (1, "1 job"), (2, "2 jobs")])
+def test_one_is_not_many(number: int, said: str) -> None:
+    assert counted(number, "job") == said
 
 
 def test_workflows_are_listed_shown_and_drawn(engine: Call, folder: Path) -> None:
@@ -117,6 +132,7 @@ def test_a_worker_finishes_what_others_created_and_stops_when_told(engine: Call,
     process.terminate()
     answer = ended(process)
     assert answer.code == 0
+    assert "2 slots, pools default; took back 0 jobs" in answer.err
     assert "stopped after" in answer.err
 
 

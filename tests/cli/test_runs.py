@@ -1,10 +1,13 @@
 """`engine runs`: reading, cancelling, rerunning."""
 
 import json
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
+from engine.cli.runs import RunStatus
+from engine.domain.lifecycle import RUN_MOVES, Status
 from tests.cli.calling import Call, ended, started
 
 
@@ -35,6 +38,17 @@ def test_a_list_can_be_narrowed_and_paged(engine: Call, done: str) -> None:
     page = engine("runs", "list", "--limit", "1", "-o", "json").json
     rest = engine("runs", "list", "--before", page["next"], "-o", "json").json
     assert [run["run_id"] for run in rest["runs"]] == [done]
+
+
+@pytest.mark.parametrize("status", ["suspended", "skipped"])
+def test_a_state_that_no_run_is_ever_in_is_refused_with_those_there_are(engine: Call, status: str) -> None:
+    answer = engine("runs", "list", "--status", status)
+    assert answer.code == 2
+    assert "'pending', 'running', 'completed', 'failed', 'cancelled'" in answer.err
+
+
+def test_each_state_of_a_run_can_be_asked_for() -> None:
+    assert {Status(each) for each in RunStatus} == {*RUN_MOVES, *chain.from_iterable(RUN_MOVES.values())}
 
 
 def test_show_takes_the_beginning_of_an_id(engine: Call, done: str) -> None:
@@ -88,6 +102,23 @@ def test_a_rerun_starts_from_its_stage_with_other_input(engine: Call, done: str)
     assert answer.code == 0
     assert answer.json["output"] == {"text": "AGAIN!"}
     assert [stage["attempt"] for stage in answer.json["stages"]] == [0, 1]
+
+
+def test_a_rerun_tells_only_what_happens_from_then_on(engine: Call, done: str) -> None:
+    lines = engine("runs", "rerun", done, "--from", "shout").out.splitlines()
+    assert not any("run created" in line or " greet " in line for line in lines)
+    assert any("shout completed" in line for line in lines)
+
+
+def test_another_input_that_does_not_fit_is_said_of_the_option(engine: Call, done: str) -> None:
+    answer = engine("runs", "rerun", done, "--from", "shout", "--input", '{"txt": 1}')
+    assert answer.code == 2
+    assert answer.err.startswith("error: --input: ")
+
+
+def test_a_rerun_may_have_models_that_are_made_up(engine: Call, done: str) -> None:
+    assert engine("runs", "rerun", done, "--from", "shout", "--fake-ai").code == 0
+    assert engine("runs", "rerun", done, "--from", "shout", "--fake-ai", "--stack", "s").code == 2
 
 
 def test_a_rerun_from_an_unknown_stage_is_refused(engine: Call, done: str) -> None:

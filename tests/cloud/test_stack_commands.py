@@ -229,8 +229,8 @@ def test_waiting_jobs_and_events_are_listed(call: Call, cloud: LocalCloud) -> No
     [
         (("runs", "artifacts", "RUN", "--save", "files"), 1, "artifacts of a stack stay in its bucket; read "),
         (("outbox", "flush"), 1, "OutboxFlush is done in the stack by itself, not from outside"),
-        (("run", "--resume"), 2, "--stack runs where it is deployed; leave out --resume, --cloud and --fake-ai"),
-        (("run", "far-ahead", "--fake-ai"), 2, "--stack runs where it is deployed; leave out --resume, --cloud and"),
+        (("run", "--resume"), 2, "--stack runs where it is deployed; leave out --resume\n"),
+        (("run", "far-ahead", "--fake-ai"), 2, "--stack runs where it is deployed; leave out --fake-ai"),
         (("worker",), 2, "--stack goes with run, runs, jobs, dlq, outbox; engine worker is of this machine"),
         (("tick",), 2, "engine tick is of this machine"),
         (("prune", "--older-than", "90d"), 2, "engine prune is of this machine"),
