@@ -109,12 +109,13 @@ class Engine:
         self.close()
 
 
-def open_engine(settings: Settings, *, event_sink: EventSink | None = None) -> Engine:
+def open_engine(settings: Settings, *, event_sink: EventSink | None = None, reading: bool = False) -> Engine:
     """Opens the stores. Raises `SettingsError`, `StoreBehind`, `StoreUnavailable`, or `StoreError` for a folder that
-    cannot be written."""
+    cannot be written; with `reading` it need not be."""
     if settings.database_url is not None:
         _check_reachable(settings.database_url)
-    prepare_home(settings)
+    if not (reading and settings.home.is_dir()):
+        prepare_home(settings)
     engine = Engine(settings, event_sink=event_sink)
     try:
         engine.kernel.deps.persistence.read(lambda tx: tx.now())

@@ -94,7 +94,7 @@ class Invocation:
         return load_registry(self.settings())
 
     @contextmanager
-    def opened(self) -> Iterator["Engine"]:
+    def opened(self, *, reading: bool = False) -> Iterator["Engine"]:
         """The engine, its stores made where they are missing; with a stack, what runs there. Raises what
         `open_engine` and `open_stack` raise."""
         if self.stack == LOCAL:
@@ -111,7 +111,7 @@ class Invocation:
             return
         from engine.bootstrap.embedded import open_engine  # noqa: PLC0415 — brings the database libraries
 
-        with open_engine(self.settings()) as engine:
+        with open_engine(self.settings(), reading=reading) as engine:
             yield engine
 
     @contextmanager
@@ -120,5 +120,5 @@ class Invocation:
         settings = self.settings()
         if self.stack is None and settings.database_url is None and not (settings.home / "engine.db").exists():
             raise NothingHere(f"no runs in {str(settings.home)!r} yet; start one with `engine run`, or say --home")
-        with self.opened() as engine:
+        with self.opened(reading=True) as engine:
             yield engine

@@ -1,6 +1,8 @@
 """`engine runs`: reading, cancelling, rerunning."""
 
 import json
+import os
+import shutil
 from itertools import chain
 from pathlib import Path
 
@@ -133,6 +135,25 @@ def test_watching_a_finished_run_tells_its_story_and_its_exit_code(engine: Call,
     assert "run completed" in answer.out
     failed = engine("run", "failing", "-o", "json").json["run_id"]
     assert engine("runs", "watch", failed, "-o", "json").code == 1
+
+
+def test_a_copy_that_nobody_may_write_to_can_be_looked_into(
+    engine: Call, done: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = folder / "a #copy"
+    shutil.copytree(folder / ".engine", home)
+    (home / "engine.db").chmod(0o444)
+    home.chmod(0o555)
+    monkeypatch.setattr(os, "access", lambda _path, mode: mode != os.W_OK)  # root may write anywhere
+    names = sorted(home.iterdir())
+    assert done in engine("runs", "list", "--home", str(home)).out
+    assert "HELLO, WORLD!" in engine("runs", "show", done, "--home", str(home)).out
+    assert sorted(home.iterdir()) == names
+    rerun = engine("runs", "rerun", done, "--from", "shout", "--home", str(home))
+    assert (rerun.code, "readonly" in rerun.err) == (4, True)
+    started_there = engine("run", "greeting", "--home", str(home))
+    assert (started_there.code, "cannot write to the folder" in started_there.err) == (4, True)
+    home.chmod(0o755)
 
 
 def test_following_logs_ends_with_the_run(engine: Call, folder: Path) -> None:

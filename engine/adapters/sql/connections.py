@@ -4,12 +4,14 @@ Transactions are begun and ended by statements of our own: drivers then add no r
 statement that is a transaction by itself costs exactly one.
 """
 
+import os
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import ExceptionContext
@@ -70,7 +72,9 @@ def open_engine(
 def _open_sqlite(url: URL, pool_size: int) -> Engine:
     in_memory = url.database in {None, "", ":memory:"}
     if not in_memory:
-        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+        path = Path(str(url.database))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        url = _as_it_stands(path) if _is_kept_copy(path) else url
     engine = create_engine(
         url,
         isolation_level="AUTOCOMMIT",
@@ -81,6 +85,16 @@ def _open_sqlite(url: URL, pool_size: int) -> Engine:
     )
     event.listen(engine, "connect", _prepare_sqlite)
     return engine
+
+
+def _is_kept_copy(path: Path) -> bool:
+    """Whether nobody writes here: SQLite could not read it, as it would first put its log of changes beside it."""
+    return path.exists() and not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists()
+
+
+def _as_it_stands(path: Path) -> URL:
+    query = {"mode": "ro", "immutable": "1", "uri": "true"}
+    return URL.create(_DRIVERS[2], database=f"file:{quote(str(path.absolute()))}", query=query)
 
 
 def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
