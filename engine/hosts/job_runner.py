@@ -1,11 +1,12 @@
 """The sequence of one job: claim, run, finish, and go on with the run's next stage while that makes sense."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from engine.definition.stage import Stage
-from engine.domain.errors import DefinitionError, SettingsError, StoreUnavailable
+from engine.domain.errors import DefinitionError, EngineError, SettingsError, StoreUnavailable
 from engine.hosts.heart import Heart
 from engine.hosts.options import DEFAULTS, HostOptions
 from engine.kernel.deliveries import Delivery, JobFinish, JobRelease, JobStart
@@ -13,6 +14,8 @@ from engine.kernel.kernel import Kernel
 from engine.kernel.outcomes import Completed, Failed, Ghost, Outcome, Suspended
 from engine.ports.persistence import NoClaim
 from engine.ports.write_set import Lease
+
+logger = logging.getLogger(__name__)
 
 FIRST_PUT_BACK, LONGEST_PUT_BACK = 5.0, 300.0
 """Seconds. The 20 deliveries that are not counted then last for more than an hour."""
@@ -63,7 +66,11 @@ class JobRunner:
     def _work(self, delivery: Delivery) -> JobReport:
         stages = 1
         while True:
-            outcome = self._perform(delivery)
+            try:
+                self._on_body(delivery)
+                outcome = self._heart.perform(delivery)
+            except (StoreUnavailable, DefinitionError, SettingsError) as error:  # not the body's doing
+                return self._put_back(delivery, error)
             finished = self._kernel.dispatch(
                 JobFinish(
                     delivery=delivery,
@@ -76,18 +83,13 @@ class JobRunner:
                 return _report(delivery, finished.outcome, stages)
             delivery, stages = finished.next, stages + 1
 
-    def _perform(self, delivery: Delivery) -> Outcome:
-        """What is not the body's doing (a store that is away, code that cannot be loaded) puts the job back, uncounted,
-        to be tried less and less often, and is raised."""
-        try:
-            self._on_body(delivery)
-            return self._heart.perform(delivery)
-        except (StoreUnavailable, DefinitionError, SettingsError) as error:
-            seconds = min(LONGEST_PUT_BACK, FIRST_PUT_BACK * 2 ** (delivery.claim.job.attempt - 1))
-            self._kernel.dispatch(
-                JobRelease(delivery=delivery, seconds=seconds, why=f"{type(error).__name__}: {error}")
-            )
-            raise
+    def _put_back(self, delivery: Delivery, error: EngineError) -> JobReport:
+        """Uncounted, to be tried less and less often. The wake for it is armed, so its message has done its work."""
+        job, why = delivery.claim.job, f"{type(error).__name__}: {error}"
+        seconds = min(LONGEST_PUT_BACK, FIRST_PUT_BACK * 2 ** (job.attempt - 1))
+        logger.error("job %s of run %s is put back for %g s: %s", job.id, job.workflow_run_id, seconds, why)
+        self._kernel.dispatch(JobRelease(delivery=delivery, seconds=seconds, why=why))
+        return JobReport(workflow_run_id=job.workflow_run_id, outcome="ghost", error=f"put back: {why}")
 
     def _lease(self) -> Lease:
         token = self._kernel.deps.ids.token()

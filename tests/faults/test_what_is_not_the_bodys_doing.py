@@ -53,12 +53,11 @@ def test_a_job_is_put_back_uncounted_and_done_when_it_can_be(
         blobs.away = what == "store"
         if what == "code":
             break_code(bench, patched)
-        with pytest.raises((StoreUnavailable, SettingsError)) as raised:
-            bench.host.process_available_jobs()
+        assert bench.host.process_available_jobs().processed == 1
     blobs.away = False
     job = bench.job(run_id)
     assert (job.status, job.attempt, job.max_attempts) == (Status.PENDING, 1, 2)
-    assert job.last_error == f"{raised.typename}: {raised.value}"
+    assert job.last_error in {"StoreUnavailable: no blobs", "SettingsError: workflow 'w' cannot be loaded"}
     assert bench.host.process_available_jobs().processed == 0, "not at once"
     bench.clock.advance(5)
     assert [wake["type"] for wake in bench.wakes()] == ["run.tend"]
@@ -77,8 +76,7 @@ def test_a_job_that_can_never_be_done_is_tried_for_an_hour_and_then_says_why(
     while bench.run_of(run_id).status is Status.RUNNING:
         assert len(times) < MOST_DELIVERIES + 1
         times.append(bench.clock.now())
-        with pytest.raises(SettingsError):
-            bench.host.process_available_jobs()
+        assert bench.host.process_available_jobs().processed == 1
         bench.clock.advance(max(0.0, (bench.job(run_id).due_at - bench.clock.now()).total_seconds()))
     waits = [(later - before).total_seconds() for before, later in pairwise(times)]
     assert waits[:7] == [5, 10, 20, 40, 80, 160, 300]
