@@ -132,19 +132,16 @@ def test_a_rerun_adds_to_what_the_run_and_its_stages_have_cost(gateway: LiteLLMG
 def test_what_a_lost_delivery_paid_for_is_given_again_and_stays_its_own(
     gateway: LiteLLMGateway, fake: FakeAIServer
 ) -> None:
-    class Died(BaseException):
-        pass
-
     def body(ctx: StageContext[NoInput]) -> Out:
         ctx.ai.generate_text("free", "the same")
         ctx.ai.generate_text("free", "the same")
         if ctx.delivery == 1:
-            raise Died
+            raise KeyboardInterrupt  # as if the process were told to go, with the stage in its hands
         return Out()
 
     bench = kernel(one_stage(body), gateway)
     run_id = bench.create("w")
-    with pytest.raises(Died):
+    with pytest.raises(KeyboardInterrupt):
         bench.run_to_completion(run_id)
     view = bench.run_to_completion(run_id)
     assert view.run.status is Status.COMPLETED
@@ -156,9 +153,6 @@ def test_what_a_lost_delivery_paid_for_is_given_again_and_stays_its_own(
 def test_a_call_whose_process_died_is_unsettled_and_counts_in_caps(
     gateway: LiteLLMGateway, fake: FakeAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Died(BaseException):
-        pass
-
     def body(ctx: StageContext[NoInput]) -> Out:
         for number in range(4):
             ctx.ai.generate_text("dime", f"{ctx.delivery} {number}", max_tokens=10)
@@ -169,11 +163,11 @@ def test_a_call_whose_process_died_is_unsettled_and_counts_in_caps(
     run_id = bench.create("w")
 
     def dies(*_given: Any) -> Any:
-        raise Died
+        raise KeyboardInterrupt  # as if the process were told to go, with the stage in its hands
 
     with monkeypatch.context() as patched:
         patched.setattr("engine.ai.call_log.CallLog.settle", dies)
-        with pytest.raises(Died):
+        with pytest.raises(KeyboardInterrupt):
             bench.run_to_completion(run_id)
     view = bench.run_to_completion(run_id)
     assert (view.run.status, view.run.failure_code) == (Status.FAILED, "BUDGET_EXCEEDED")

@@ -80,4 +80,5 @@ def message(error: BaseException) -> str:
     original = getattr(error, "orig", None) or error
     if original.args and isinstance(original.args[0], dict):
         return str(original.args[0].get("M"))
-    return str(original).strip().partition("\n")[0] or type(original).__name__
+    first = str(original).strip().partition("\n")[0]
+    return first.partition(" (timeout is ")[0] or type(original).__name__  # what pg8000 adds says nothing to anybody
