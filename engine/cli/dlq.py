@@ -56,7 +56,7 @@ def replay(
     ctx: typer.Context,
     *,
     event_type: EventType = None,
-    limit: Annotated[int, typer.Option("--max", min=1, help="How many at most.")] = 100,
+    limit: Annotated[int, typer.Option("--max", min=1, max=10_000, help="How many at most.")] = 100,
 ) -> None:
     """Put dead letters back into the outbox."""
     invocation: Invocation = ctx.obj

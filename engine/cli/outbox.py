@@ -36,7 +36,7 @@ def flush(
     ctx: typer.Context,
     *,
     run: Annotated[str | None, typer.Option(help="Only events of this run.")] = None,
-    limit: Annotated[int, typer.Option("--max", min=1, help="How many at most.")] = 1000,
+    limit: Annotated[int, typer.Option("--max", min=1, max=10_000, help="How many at most.")] = 1000,
 ) -> None:
     """Publish events that wait, in order."""
     invocation: Invocation = ctx.obj

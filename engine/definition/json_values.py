@@ -3,7 +3,7 @@
 from math import isfinite
 from typing import Any
 
-from pydantic_core import from_json, to_json, to_jsonable_python
+from pydantic_core import PydanticSerializationError, from_json, to_json, to_jsonable_python
 
 from engine.domain.stored_value import Json
 
@@ -19,7 +19,10 @@ def as_json(value: object) -> Json:
 
 def as_readable_json(value: object) -> Json:
     """The value as JSON types, whatever it is: what has no JSON form becomes text. For logs."""
-    return from_json(to_json(value, serialize_unknown=True, bytes_mode="base64", inf_nan_mode="strings"))
+    try:
+        return from_json(to_json(value, serialize_unknown=True, bytes_mode="base64", inf_nan_mode="strings"))
+    except (PydanticSerializationError, ValueError):  # text that is half a surrogate pair
+        return repr(value)
 
 
 def refuse_unstorable(value: object) -> None:

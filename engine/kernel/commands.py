@@ -13,6 +13,8 @@ from engine.domain.errors import InvalidInput
 from engine.domain.lifecycle import Status
 from engine.domain.stored_value import Json
 
+MOST_AT_ONCE = 10_000
+
 
 class Result(BaseModel):
     """What a command answers."""
@@ -91,7 +93,7 @@ class RunClaimPending(Command[RunClaimPendingResult]):
 
     type: Literal["run.claimPending"] = "run.claimPending"
     worker_id: str
-    max_claims: int = Field(default=10, ge=1)
+    max_claims: int = Field(default=10, ge=1, le=MOST_AT_ONCE)
 
 
 class JobExecuteResult(Result):
@@ -172,7 +174,7 @@ class StagePollSuspended(Command[StagePollSuspendedResult]):
     """Ask suspended stages that are due whether their batch is ready; `stage_record_id` names one."""
 
     type: Literal["stage.pollSuspended"] = "stage.pollSuspended"
-    max_checks: int = Field(default=50, ge=1)
+    max_checks: int = Field(default=50, ge=1, le=MOST_AT_ONCE)
     stage_record_id: str | None = None
     workflow_run_id: str | None = None
 
@@ -190,7 +192,7 @@ class LeaseReapStale(Command[LeaseReapStaleResult]):
 
     type: Literal["lease.reapStale"] = "lease.reapStale"
     stale_threshold: float = Field(default=300.0, ge=0)
-    max_releases: int = Field(default=100, ge=1)
+    max_releases: int = Field(default=100, ge=1, le=MOST_AT_ONCE)
 
 
 class RunReapStuckResult(Result):
@@ -204,7 +206,7 @@ class RunReapStuck(Command[RunReapStuckResult]):
 
     type: Literal["run.reapStuck"] = "run.reapStuck"
     stuck_threshold: float = Field(default=900.0, ge=0)
-    max_runs: int = Field(default=50, ge=1)
+    max_runs: int = Field(default=50, ge=1, le=MOST_AT_ONCE)
 
 
 class OutboxFlushResult(Result):
@@ -217,7 +219,7 @@ class OutboxFlush(Command[OutboxFlushResult]):
     """Publish events that wait in the outbox, in order per run."""
 
     type: Literal["outbox.flush"] = "outbox.flush"
-    max_events: int = Field(default=100, ge=1)
+    max_events: int = Field(default=100, ge=1, le=MOST_AT_ONCE)
     workflow_run_id: str | None = None
 
 
@@ -229,7 +231,7 @@ class PluginReplayDLQ(Command[PluginReplayDLQResult]):
     """Take dead letters back into the outbox; the next flush publishes them."""
 
     type: Literal["plugin.replayDLQ"] = "plugin.replayDLQ"
-    max_events: int = Field(default=100, ge=1)
+    max_events: int = Field(default=100, ge=1, le=MOST_AT_ONCE)
     event_type: str | None = None
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, overload
 
+from engine.domain.errors import InvalidInput
 from engine.domain.lifecycle import Status
 from engine.kernel.annotations import Annotations
 from engine.kernel.commands import Command, parse_command
@@ -41,7 +42,10 @@ class Kernel:
         """
         if isinstance(command, Mapping):
             command = parse_command(command)
-        return ROUTES[type(command)](command, self.deps)
+        route = ROUTES.get(type(command))
+        if route is None:
+            raise InvalidInput(f"{command!r} is no command; give one of engine.kernel, or its JSON form")
+        return route(command, self.deps)
 
     def overdue_jobs(self, limit: int, *, older_than: float) -> Sequence[Doorbell]:
         """Doorbells for jobs that have been due for so many seconds, in pools this deployment has."""

@@ -10,7 +10,7 @@ from engine.domain.errors import InvalidInput
 from engine.domain.events import EVENT_TYPES, Event, parse_event
 from engine.kernel import commands
 from engine.kernel.commands import Command, parse_command
-from engine.testing import FakeClock
+from engine.testing import FakeClock, TestKernel
 
 COMMANDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "run.create": (
@@ -73,6 +73,18 @@ def test_a_wrong_command_is_refused_with_every_problem() -> None:
 def test_an_unknown_command_is_refused(document: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match="not a valid command"):
         parse_command(document)
+
+
+def test_what_is_no_command_is_refused() -> None:
+    not_a_command: Any = 5
+    with pytest.raises(InvalidInput, match="5 is no command"):
+        TestKernel().dispatch(not_a_command)
+
+
+def test_a_command_takes_on_only_so_much() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        parse_command({"type": "outbox.flush", "max_events": 10**12})
+    assert refused.value.problems == ("outbox.flush.max_events: Input should be less than or equal to 10000",)
 
 
 COMMON = {"type", "timestamp", "workflow_run_id", "workflow_id"}

@@ -98,6 +98,12 @@ def test_logs_have_a_level_a_message_and_anything_else_as_metadata() -> None:
     assert ctx.recorder.logs[2].metadata["ratio"] == "NaN"
 
 
+def test_a_log_never_fails_for_what_is_said_in_it() -> None:
+    ctx = StageContext.for_test(input=1)
+    ctx.log.info("odd", half="\ud800", inside={"half": "\udfff"})
+    assert ctx.recorder.logs[0].metadata == {"half": "'\\ud800'", "inside": "{'half': '\\udfff'}"}
+
+
 def test_an_unknown_log_level_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="log level 'WARNING' is not known: use DEBUG, INFO, WARN, ERROR"):
         context().log("WARNING", "x")
