@@ -1,8 +1,12 @@
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support.postgres import PostgresServer
+
+# Shells start what runs in the background with Ctrl-C ignored; tests of Ctrl-C must not depend on that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from engine.ai.books import Desk, Replays, Resolver, blank_record
 from engine.ai.budget import CallSite, cap_of
 from engine.ai.content import ContentPolicy
 from engine.ai.embeddings import EmbedOptions, EmbedResult, embed_texts
-from engine.ai.event_loop import run_now
+from engine.ai.event_loop import run_now, to_its_end
 from engine.ai.messages import Gateway, Message, Prompt
 from engine.ai.model_info import Price, Usage
 from engine.ai.models import MODELS, Models
@@ -180,7 +180,7 @@ class AsyncAI:
             duration_ms=duration_ms,
             metadata=metadata,
         )
-        await asyncio.to_thread(self._desk.log.log_call, record)
+        await to_its_end(self._desk.log.log_call, record)
         return cost
 
     async def get_stats(self) -> TopicStats:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from engine.ai.books import Desk, Draft, blank_record, draft_record, open_call
 from engine.ai.budget import most_output
 from engine.ai.call_log import BATCH
+from engine.ai.event_loop import to_its_end
 from engine.ai.messages import texts_of, tokens_of_files, user_message
 from engine.ai.model_info import ModelInfo, Price, Usage
 from engine.ai.objects import parse, problems, schema_document
@@ -109,7 +110,7 @@ class AsyncBatch:
         except AICallFailed as error:
             await call.fail(error)
             raise
-        await asyncio.to_thread(self._desk.log.name_batch, record.id, batch_id)
+        await to_its_end(self._desk.log.name_batch, record.id, batch_id)
         return BatchHandle(id=batch_id, model=self._model.key, items=len(given))
 
     async def get_status(self, batch_id: str) -> BatchStatus:
@@ -130,7 +131,7 @@ class AsyncBatch:
         price = _agreed_price(reserved) or self._price
         results = [self._result(answer, schemas, price) for answer in answers]
         calls = [self._call(reserved, number, result) for number, result in enumerate(results)]
-        await asyncio.to_thread(self._desk.log.log_batch_results, batch_id, calls)
+        await to_its_end(self._desk.log.log_batch_results, batch_id, calls)
         if status.state is not BatchState.COMPLETED:
             raise AICallFailed(f"batch {batch_id!r} {status.state.lower()}: {status.error or 'no reason given'}")
         return results

@@ -4,14 +4,13 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Protocol
 
 from engine.ai.budget import CallSite
 from engine.ai.content import ContentPolicy, is_whole, sha256_of
+from engine.ai.event_loop import to_its_end
 from engine.ai.messages import CancelledUnsent, Gateway
 from engine.ai.model_info import ModelInfo, Price, Usage
 from engine.ai.models import MODELS, Models
@@ -149,7 +148,7 @@ class OpenCall:
             duration_ms=self._duration_ms(),
             metadata=notes or None,
         )
-        await asyncio.to_thread(self.desk.log.settle, settled)
+        await to_its_end(self.desk.log.settle, settled)
         return cost
 
     async def fail(self, error: BaseException) -> None:
@@ -165,7 +164,7 @@ class OpenCall:
             duration_ms=self._duration_ms(),
             error=plain(f"{type(error).__name__}: {error}"),
         )
-        await asyncio.to_thread(self.desk.log.settle, failed)
+        await to_its_end(self.desk.log.settle, failed)
 
     def _duration_ms(self) -> int:
         return round((time.monotonic() - self.begun) * 1000)
@@ -176,15 +175,10 @@ async def open_call(desk: Desk, draft: Draft, record: AICallRecord | None = None
     desk.site.check_price(draft.model, draft.price)
     record = record or draft_record(desk, draft)
     call = OpenCall(desk, draft, record, time.monotonic())
-    reserve = partial(copy_context().run, desk.log.reserve, record, desk.site.caps)
-    reserving = asyncio.get_running_loop().run_in_executor(None, reserve)
     try:
-        await asyncio.shield(reserving)
+        await to_its_end(desk.log.reserve, record, desk.site.caps)
     except asyncio.CancelledError:
-        # The thread goes on, and what it reserves would stay so.
-        await asyncio.wait([reserving])
-        if reserving.exception() is None:
-            await call.fail(CancelledUnsent())
+        await call.fail(CancelledUnsent())  # changes nothing where nothing was reserved
         raise
     return call
 

@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 
@@ -25,6 +25,17 @@ async def at_the_gateway[R](work: Coroutine[Any, Any, R]) -> R:
     """Runs `work` on the loop that provider clients live on."""
     loop = _loop_of(os.getpid())
     return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+
+
+async def to_its_end[R](work: Callable[..., R], *given: object) -> R:
+    """Runs `work` in a thread, whatever becomes of the caller: one that is cancelled waits, and is cancelled then."""
+    running = asyncio.get_running_loop().run_in_executor(None, partial(copy_context().run, work, *given))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        running.exception()  # it was asked for, so that nobody complains
+        raise
 
 
 def run_now[R](make: Callable[[], Coroutine[Any, Any, R]]) -> R:

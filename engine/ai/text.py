@@ -1,6 +1,5 @@
 """Text from a model, with tools in a loop."""
 
-import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,6 +7,7 @@ from typing import Any
 
 from engine.ai.books import Desk, Draft, Paid, Sending, blank_record, pay
 from engine.ai.budget import chat_bound, texts_to_count
+from engine.ai.event_loop import to_its_end
 from engine.ai.messages import ChatAnswer, ChatRequest, Message, Prompt, ToolCall, user_message
 from engine.ai.model_info import ModelInfo, Price, Usage
 from engine.ai.telemetry import tool_span
@@ -217,7 +217,7 @@ async def log_free(desk: Desk, model: ModelInfo, *, call_type: str, prompt: Json
         prompt=desk.content.kept(prompt),
         response=desk.content.kept({"result": response}),
     )
-    await asyncio.to_thread(desk.log.log_call, record)
+    await to_its_end(desk.log.log_call, record)
 
 
 def tool_use(

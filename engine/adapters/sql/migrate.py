@@ -6,11 +6,12 @@ from threading import Lock
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
 from engine.adapters.sql.connections import PasswordProvider, open_engine, parse_url
 from engine.adapters.sql.retries import Retries
-from engine.adapters.sql.revision import HEAD, store_revision
+from engine.adapters.sql.revision import store_revision
 
 _FOLDER = Path(__file__).parent / "migrations"
 
@@ -40,8 +41,8 @@ def migration_sql(url: str) -> str:
 
 def _upgrade(engine: Engine) -> str:
     with _ONE_AT_A_TIME, engine.connect() as connection:
-        found = store_revision(connection)
-        if found is not None and found >= HEAD:
+        found, newest = store_revision(connection), _newest(engine.dialect.name)
+        if found is not None and found >= newest:
             return found
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -52,6 +53,11 @@ def _upgrade(engine: Engine) -> str:
         command.upgrade(config, "head")
         connection.exec_driver_sql("COMMIT")
         return str(store_revision(connection))
+
+
+def _newest(dialect: str) -> str:
+    """The last of the migrations that this code has. Revisions are numbered and sort as text."""
+    return str(ScriptDirectory.from_config(_config(dialect)).get_current_head())
 
 
 def _config(dialect: str) -> Config:
