@@ -15,10 +15,10 @@ from engine.adapters.local.timers import InProcessTimers
 from engine.adapters.memory.blob_store import InMemoryBlobStore
 from engine.adapters.system import SystemClock, SystemIds
 from engine.hosts import WorkerHost, run_and_wait
-from engine.hosts.heart import Heart
 from engine.hosts.job_runner import JobReport, JobRunner
+from engine.hosts.lease_keeper import LeaseKeeper
 from engine.kernel import Deps, Kernel, LocalExecutor, OutboxFlush, RunCreate
-from engine.kernel.doorbells import InProcessDoorbells
+from engine.kernel.in_process_job_transport import InProcessJobTransport
 from engine.ports.persistence import Persistence
 from engine.testing.kernel import Workflows
 
@@ -46,16 +46,16 @@ TRIVIAL = (
 @dataclass(frozen=True)
 class Rig:
     kernel: Kernel
-    doorbells: InProcessDoorbells
+    notifications: InProcessJobTransport
     timers: InProcessTimers
 
 
 def rig(persistence: Persistence) -> Rig:
-    doorbells, timers = InProcessDoorbells(), InProcessTimers()
+    notifications, timers = InProcessJobTransport(), InProcessTimers()
     deps = Deps(
         persistence=persistence,
         blob_store=InMemoryBlobStore(),
-        job_transport=doorbells,
+        job_transport=notifications,
         event_sink=LoggingSink(),
         scheduler=timers,
         clock=SystemClock(),
@@ -63,13 +63,13 @@ def rig(persistence: Persistence) -> Rig:
         executor=LocalExecutor(),
         ids=SystemIds(),
     )
-    return Rig(Kernel(deps), doorbells, timers)
+    return Rig(Kernel(deps), notifications, timers)
 
 
 def throughput(rig: Rig, runs: int, *, flush: bool) -> float:
     """Runs a second of one process that creates each run, works it to its end and, if asked, publishes its events."""
-    with Heart(rig.kernel) as heart:
-        runner = JobRunner(rig.kernel, heart, "bench")
+    with LeaseKeeper(rig.kernel) as keeper:
+        runner = JobRunner(rig.kernel, keeper, "bench")
         started = time.perf_counter()
         for _ in range(runs):
             _one(rig.kernel, runner, flush=flush)
@@ -99,7 +99,7 @@ def latencies(rig: Rig, runs: int) -> list[float]:
 
 @contextmanager
 def worker(rig: Rig) -> Iterator[None]:
-    host = WorkerHost(rig.kernel, doorbells=rig.doorbells, timers=rig.timers)
+    host = WorkerHost(rig.kernel, notifications=rig.notifications, timers=rig.timers)
     with host:
         yield
 

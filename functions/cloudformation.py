@@ -1,4 +1,4 @@
-"""The answer CloudFormation waits for when a function is a custom resource."""
+"""Answers CloudFormation for a function that is a custom resource."""
 
 import json
 import urllib.request
@@ -10,7 +10,7 @@ REASON_LENGTH = 1000
 
 
 def answer(event: Mapping[str, Any], *, physical_id: str, failure: str | None = None) -> None:
-    """Says that the resource is as wanted, or with `failure` why it is not: the deployment is rolled back then."""
+    """Reports success, or with `failure` the reason; CloudFormation then rolls the deployment back."""
     document = {
         "Status": "SUCCESS" if failure is None else "FAILED",
         "Reason": (failure or "done")[:REASON_LENGTH],
@@ -20,7 +20,7 @@ def answer(event: Mapping[str, Any], *, physical_id: str, failure: str | None = 
         "LogicalResourceId": event["LogicalResourceId"],
     }
     body = json.dumps(document).encode()
-    # CloudFormation signed the address without a content type, so none may be sent.
+    # CloudFormation signed the URL without a content type, so none may be sent.
     request = urllib.request.Request(event["ResponseURL"], data=body, method="PUT", headers={"Content-Type": ""})
     with urllib.request.urlopen(request, timeout=ANSWER_SECONDS):
         pass

@@ -1,4 +1,4 @@
-"""SQS work queue → one job each."""
+"""Lambda function of a work queue: runs one job for each SQS message."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from engine.adapters.aws.job_message import UndecodableMessage, decode_doorbell
+from engine.adapters.aws.job_message import UndecodableMessage, decode_job_message
 from engine.adapters.aws.queue_messages import retry_delay
 from engine.bootstrap.aws import message_hidden
 from engine.domain.errors import StoreError
 from engine.hosts.serverless import JobMessage, JobResult, OutOfTime, ServerlessHost
-from engine.ports.job_transport import Doorbell
+from engine.ports.job_transport import JobNotification
 from functions.metering import Metric, measure, metrics
 from functions.runtime import engine, invocation_host, logger
 
@@ -21,54 +21,56 @@ processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failu
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics(capture_cold_start_metric=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answers which messages failed. A failed stage is a recorded fact, not a failed message."""
+    """Gives the failed messages. A failed stage is recorded in the database and is not a failed message."""
     host = invocation_host(context)
     measure(Metric.MESSAGES, len(event["Records"]))
     answer = process_partial_response(
         event=event, record_handler=lambda record: _job(record, host, context), processor=processor, context=context
     )
     if not answer["batchItemFailures"]:
-        _ring_overdue(host)
+        _notify_overdue(host)
     return dict(answer)
 
 
-def _ring_overdue(host: ServerlessHost) -> None:
-    """A courtesy: when it fails, the jobs of this batch are done all the same."""
+def _notify_overdue(host: ServerlessHost) -> None:
+    """Best effort: a failure must not return the messages of this batch, whose jobs are done."""
     try:
-        host.ring_overdue()
+        host.notify_overdue()
     except StoreError:
         logger.warning("overdue jobs were not looked for", exc_info=True)
 
 
 def _job(record: SQSRecord, host: ServerlessHost, context: LambdaContext) -> None:
     try:
-        doorbell = decode_doorbell(record.body)
+        notification = decode_job_message(record.body)
     except UndecodableMessage as error:
         logger.error("undecodable message goes to the dead-letter queue", message_id=record.message_id, why=str(error))
-        engine().dead_letters.bury(record.body, str(error))
+        engine().dead_letters.send_to_dead_letter_queue(record.body, str(error))
         measure(Metric.MESSAGES_UNREAD)
         return
-    logger.append_keys(workflow_run_id=doorbell.workflow_run_id, stage_id=doorbell.stage_id, job_id=doorbell.job_id)
-    messages = engine().work_queue(doorbell.pool)
+    logger.append_keys(
+        workflow_run_id=notification.workflow_run_id, stage_id=notification.stage_id, job_id=notification.job_id
+    )
+    messages = engine().work_queue(notification.pool)
     messages.hide(record.receipt_handle, message_hidden(context.get_remaining_time_in_millis() / 1000))
     try:
-        result = host.handle_job(_message(doorbell))
+        result = host.handle_job(_message(notification))
     except OutOfTime:
         messages.hide(record.receipt_handle, 0)
         raise
-    except Exception:  # whatever it was, the message must come back, and soon
-        logger.exception("the message is put back")
+    except Exception:  # after any error the message must be redelivered soon
+        logger.exception("the message returns to the queue")
         messages.hide(record.receipt_handle, retry_delay(int(record.attributes.approximate_receive_count)))
         raise
     _report(result)
 
 
-def _message(doorbell: Doorbell) -> JobMessage:
+def _message(notification: JobNotification) -> JobMessage:
     return JobMessage(
-        job_id=doorbell.job_id,
-        workflow_run_id=doorbell.workflow_run_id,
-        workflow_id=doorbell.workflow_id,
-        stage_id=doorbell.stage_id,
+        job_id=notification.job_id,
+        workflow_run_id=notification.workflow_run_id,
+        workflow_id=notification.workflow_id,
+        stage_id=notification.stage_id,
     )
 
 

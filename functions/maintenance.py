@@ -1,4 +1,4 @@
-"""EventBridge schedule → a tick; control queue → wakes; direct invocation → any command or read."""
+"""Lambda function for maintenance: schedule → tick; control queue → wake-ups; direct invocation → command or read."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +21,7 @@ processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failu
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics(capture_cold_start_metric=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """The answer to whatever came: failed messages, counts of a tick, or the result of a command or read."""
+    """Gives the failed messages, the counts of a tick, or the result of a command or read."""
     host = invocation_host(context)
     match event:
         case {"Records": [*records]}:
@@ -43,38 +43,38 @@ def _wake(record: SQSRecord, host: ServerlessHost) -> None:
     try:
         command = decode_wake(record.body)
     except UndecodableMessage as error:
-        _bury(record, error)
+        _send_to_dead_letter_queue(record, error)
         return
     logger.append_keys(command=command.get("type"), workflow_run_id=command.get("workflow_run_id"))
     try:
         host.handle_wake(command)
     except InvalidInput as error:
-        _bury(record, error)
+        _send_to_dead_letter_queue(record, error)
     except (NotFound, RefusedError) as error:
-        logger.warning("the wake came too late", why=str(error))
+        logger.warning("the wake-up came too late", why=str(error))
     except EngineError:
-        logger.exception("the message is put back")
+        logger.exception("the message returns to the queue")
         delay = retry_delay(int(record.attributes.approximate_receive_count))
         engine().control_queue.hide(record.receipt_handle, delay)
         raise
 
 
-def _bury(record: SQSRecord, error: InvalidInput) -> None:
+def _send_to_dead_letter_queue(record: SQSRecord, error: InvalidInput) -> None:
     logger.error("undecodable message goes to the dead-letter queue", message_id=record.message_id, why=str(error))
-    engine().dead_letters.bury(record.body, str(error))
+    engine().dead_letters.send_to_dead_letter_queue(record.body, str(error))
     measure(Metric.MESSAGES_UNREAD)
 
 
 def _tick(host: ServerlessHost) -> dict[str, Any]:
     result = host.run_maintenance_tick()
-    host.ring_overdue()
+    host.notify_overdue()
     measure(Metric.LEASES_REAPED, result.stale_released)
     measure(Metric.STUCK_RUNS, result.stuck_reaped)
     return {name: getattr(result, name) for name in result.__dataclass_fields__}
 
 
 def _direct(event: Mapping[str, Any]) -> dict[str, Any]:
-    """{"result": …}, or {"error": {code, message}} for what the caller got wrong. Infrastructure errors are raised."""
+    """Gives {"result": …}, or {"error": {code, message}} for a caller's error. Raises infrastructure errors."""
     kernel = engine().kernel
     measure(Metric.DIRECT_CALLS)
     try:

@@ -1,6 +1,6 @@
-"""What the functions measure, in CloudWatch's embedded metric format. Ids are never dimensions.
+"""The functions' metrics, in CloudWatch's embedded metric format. Ids are never dimensions.
 
-Events are counted where they are published, at least once each: a flush that is repeated counts again.
+Events are counted when they are published, at least once each: a repeated flush counts them again.
 """
 
 import os
@@ -16,18 +16,18 @@ from engine.ai.binding import StageAI
 from engine.bootstrap.aws import AwsEngine
 from engine.domain.ai_calls import AICallRecord
 from engine.domain.events import Event, StageCompleted
-from engine.kernel.deliveries import Delivery
+from engine.kernel.attempts import Attempt
 from engine.kernel.kernel import Kernel
 from engine.ports.clock import Clock
 from engine.ports.event_sink import BatchingSink
 
 NAMESPACE = "WorkflowEngine"
 SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME", "workflow-engine")
-"""The one dimension: the deployment. Two in an account have different names."""
+"""The deployment, the only dimension. Deployments in one account have different names."""
 
 
 class Metric(StrEnum):
-    """The unit of each is in `UNITS`; counts are not named there."""
+    """The metrics. `UNITS` has the units of those that are not counts."""
 
     MESSAGES = "Messages"
     MESSAGES_UNREAD = "MessagesUnread"
@@ -73,7 +73,7 @@ def measure(metric: Metric, value: float = 1) -> None:
 
 
 def metered(engine: AwsEngine) -> AwsEngine:
-    """The same engine, measuring what it publishes and what its model calls cost."""
+    """The engine with metrics of its published events and of the cost of its model calls."""
     deps = engine.kernel.deps
     sink, ai = deps.event_sink, deps.ai_for
     assert isinstance(sink, BatchingSink), "the aws profile publishes to EventBridge"
@@ -82,14 +82,14 @@ def metered(engine: AwsEngine) -> AwsEngine:
     return replace(engine, kernel=Kernel(replace(deps, event_sink=MeteredSink(sink, deps.clock), ai_for=metered_ai)))
 
 
-def queue_delay(delivery: Delivery) -> None:
-    """From when a job was due, on the store's clock, to when it was claimed, on this one's."""
-    job = delivery.claim.job
+def queue_delay(attempt: Attempt) -> None:
+    """Measures the time from a job's due time to its claim."""
+    job = attempt.claim.job
     measure(Metric.QUEUE_DELAY, max(0.0, (job.updated_at - job.due_at).total_seconds() * 1000))
 
 
 class MeteredSink:
-    """The age of an event is measured whether it arrives or not: a sink that is away must show."""
+    """Measures the age of every event, also of one that fails to arrive: an unavailable sink must be visible."""
 
     def __init__(self, sink: BatchingSink, clock: Clock) -> None:
         self._sink, self._clock = sink, clock

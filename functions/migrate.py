@@ -1,4 +1,4 @@
-"""Custom resource of a deployment, or direct invocation → the database at this code's revision."""
+"""Lambda function that migrates the database: as a deployment's custom resource, or invoked directly."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ PHYSICAL_ID = "database-schema"
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """When the database cannot be brought up to date: raises, or tells CloudFormation, which rolls back."""
+    """Migrates the database. A failure is raised, or reported to CloudFormation, which rolls back."""
     if "ResponseURL" not in event:
         return _migrate()
     failure = None

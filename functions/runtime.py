@@ -1,4 +1,4 @@
-"""What every function shares: one engine per sandbox, and its log."""
+"""The runtime of every function: one engine per sandbox, and its log."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from engine.hosts.serverless import ServerlessHost
 from engine.settings import Settings
 from functions.metering import SERVICE, metered, queue_delay
 
-HAND_BACK_SECONDS = 1.5
+RELEASE_SECONDS = 1.5
 """Lambda kills a sandbox two seconds after SIGTERM."""
 
 logger = Logger(service=SERVICE)
@@ -23,29 +23,29 @@ logger = Logger(service=SERVICE)
 
 @cache
 def engine() -> AwsEngine:
-    """Made by the first invocation. Raises `SettingsError` naming the variables that are wrong."""
+    """The engine. The first invocation opens it. Raises `SettingsError` with the names of invalid variables."""
     return metered(open_aws(Settings.from_env()))
 
 
 def invocation_host(context: LambdaContext) -> ServerlessHost:
-    """A host whose leases end with this invocation, and are handed back when the sandbox is told to go."""
+    """A host for this invocation. Its leases end with the invocation and are released on SIGTERM."""
 
     def time_left() -> float:
         return context.get_remaining_time_in_millis() / 1000
 
     host = engine().host(context.aws_request_id, time_left, on_abandoned=lambda: os._exit(1), on_body=queue_delay)
-    _on_sigterm(host.hand_back)
+    _on_sigterm(host.release_leases)
     return host
 
 
-def _on_sigterm(hand_back: Callable[[], int]) -> None:
-    """A body must not thaw in a later invocation and go on, so the process ends here, whatever it is doing."""
+def _on_sigterm(release_leases: Callable[[], int]) -> None:
+    """Releases leases and ends the process on SIGTERM, because a frozen body must not continue in a later invocation."""
 
     def leave(_number: int, _frame: FrameType | None) -> None:
-        # In a thread of its own: the main thread may be in the middle of a transaction.
-        thread = threading.Thread(target=hand_back, daemon=True)
+        # In another thread, because the main thread may be inside a transaction.
+        thread = threading.Thread(target=release_leases, daemon=True)
         thread.start()
-        thread.join(HAND_BACK_SECONDS)
+        thread.join(RELEASE_SECONDS)
         os._exit(0)
 
     if threading.current_thread() is threading.main_thread():

@@ -10,14 +10,14 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from cdk.config import CONTROL_CONCURRENCY, BundleName, Config, Pool
+from cdk.constructs.control_queue import ControlQueue
 from cdk.constructs.database import read_secret
 from cdk.constructs.environment import environment_of
 from cdk.constructs.function import EngineFunction, Place
 from cdk.constructs.migration import Migration
+from cdk.constructs.monitoring import Monitoring
 from cdk.constructs.queues import DeadLetters, ServedQueue
 from cdk.constructs.sweep import Sweep
-from cdk.constructs.wakes import Wakes
-from cdk.constructs.watching import Watching
 from cdk.stacks import grants
 from cdk.stacks.acknowledgments import (
     ANY_INTERFACE,
@@ -48,7 +48,7 @@ class AppStack(Stack):
         )
         self.bus = events.EventBus(self, "Events", description="What happened in runs")
         self.unread = DeadLetters(self, "Unread", of="messages that could not be read")
-        self.wakes = Wakes(self, "Wakes", timeout=CONTROL_TIMEOUT)
+        self.control_queue = ControlQueue(self, "Wakes", timeout=CONTROL_TIMEOUT)
         self.work = {
             name: ServedQueue(self, f"Work-{name}", timeout=Duration.seconds(pool.timeout))
             for name, pool in config.pools.items()
@@ -58,9 +58,9 @@ class AppStack(Stack):
         self.migrate = self._migrate()
         self.maintenance = self._maintenance(config)
         self.jobs = {name: self._jobs(name, pool, config) for name, pool in config.pools.items()}
-        Watching(
+        Monitoring(
             self,
-            "Watching",
+            "Monitoring",
             service=self.stack_name,
             alarms=self._alarms(),
             capacity=data.database.capacity,
@@ -83,11 +83,11 @@ class AppStack(Stack):
             pools=self.to_json_string(rendered),
             bucket=self._data.bucket.bucket_name,
             event_bus=self.bus.event_bus_name,
-            control_queue_url=self.wakes.control.queue.queue_url,
-            control_queue_arn=self.wakes.control.queue.queue_arn,
-            schedule_role_arn=self.wakes.role.role_arn,
-            schedule_group=self.wakes.group_name,
-            schedule_dead_letter_arn=self.wakes.missed.queue.queue_arn,
+            control_queue_url=self.control_queue.served.queue.queue_url,
+            control_queue_arn=self.control_queue.served.queue.queue_arn,
+            schedule_role_arn=self.control_queue.role.role_arn,
+            schedule_group=self.control_queue.group_name,
+            schedule_dead_letter_arn=self.control_queue.missed.queue.queue_arn,
             dead_letter_queue_url=self.unread.queue.queue_url,
         )
 
@@ -98,12 +98,12 @@ class AppStack(Stack):
         return ours | ({"AWS_USE_DUALSTACK_ENDPOINT": "true"} if network is not None and network.dual_stack else {})
 
     def _grants(self) -> Sequence[iam.PolicyStatement]:
-        queues = [*(each.queue for each in self.work.values()), self.wakes.control.queue, self.unread.queue]
+        queues = [*(each.queue for each in self.work.values()), self.control_queue.served.queue, self.unread.queue]
         return (
             grants.send_to(queues),
             *grants.blobs(self._data.bucket),
             grants.emit(self.bus.event_bus_arn),
-            *grants.arm(self.wakes.schedules_arn, self.wakes.role),
+            *grants.schedule_wakeups(self.control_queue.schedules_arn, self.control_queue.role),
             *self._data.database.application.grants,
         )
 
@@ -131,7 +131,7 @@ class AppStack(Stack):
         return migrate
 
     def _maintenance(self, config: Config) -> EngineFunction:
-        control = self.wakes.control.queue
+        control = self.control_queue.served.queue
         maintenance = EngineFunction(
             self,
             "Maintenance",
@@ -144,7 +144,7 @@ class AppStack(Stack):
         )
         maintenance.read(control, concurrency=CONTROL_CONCURRENCY)
         maintenance.node.add_dependency(self._migration)
-        missed = self.wakes.missed.queue
+        missed = self.control_queue.missed.queue
         Sweep(self, "Sweep", kind=config.maintenance, function=maintenance.function, missed=missed)
         return maintenance
 
@@ -168,19 +168,19 @@ class AppStack(Stack):
         return jobs
 
     def _alarms(self) -> list[Any]:
-        queues = [*self.work.values(), self.wakes.control]
+        queues = [*self.work.values(), self.control_queue.served]
         functions = [*self.jobs.values(), self.maintenance, self.migrate]
         return [
             *(alarm for queue in queues for alarm in queue.alarms),
             self.unread.alarm,
-            self.wakes.missed.alarm,
+            self.control_queue.missed.alarm,
             *(alarm for function in functions for alarm in function.alarms),
             *self._data.database.alarms,
         ]
 
     def _acknowledge(self) -> None:
         acknowledge(self, APP)
-        acknowledge_each([self.unread.queue, self.wakes.missed.queue], DEAD_LETTERS)
+        acknowledge_each([self.unread.queue, self.control_queue.missed.queue], DEAD_LETTERS)
         working = [function.role for function in (self.maintenance, *self.jobs.values())]
         acknowledge_each(working, function_role(self._data.stack_name))
         if self._data.network is not None:
@@ -189,7 +189,7 @@ class AppStack(Stack):
     def _say(self) -> None:
         said = {
             "MaintenanceFunction": self.maintenance.function.function_name,
-            "ControlQueueUrl": self.wakes.control.queue.queue_url,
+            "ControlQueueUrl": self.control_queue.served.queue.queue_url,
             "EventBusName": self.bus.event_bus_name,
             **{f"WorkQueueUrl{name.title()}": each.queue.queue_url for name, each in self.work.items()},
             "FirstRun": FIRST_RUN + self.stack_name,

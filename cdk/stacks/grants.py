@@ -37,7 +37,7 @@ def emit(bus_arn: str) -> iam.PolicyStatement:
     return iam.PolicyStatement(actions=["events:PutEvents"], resources=[bus_arn])
 
 
-def arm(schedules_arn: str, role: iam.Role) -> Sequence[iam.PolicyStatement]:
+def schedule_wakeups(schedules_arn: str, role: iam.Role) -> Sequence[iam.PolicyStatement]:
     """One-time schedules that act as `role`."""
     to_scheduler = {"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}}
     return (

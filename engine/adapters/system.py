@@ -1,4 +1,4 @@
-"""The machine's clock, ids and chance."""
+"""The machine's clock, ids and randomness."""
 
 import random
 import secrets
@@ -27,8 +27,8 @@ class SystemIds:
     def new(self) -> str:
         with self._lock:
             self._advance(time.time_ns() // 1_000_000)
-            milliseconds, chance = self._last_ms, self._last_random
-        return str(UUID(int=_layout(milliseconds, chance)))
+            milliseconds, randomness = self._last_ms, self._last_random
+        return str(UUID(int=_layout(milliseconds, randomness)))
 
     def token(self) -> str:
         return secrets.token_urlsafe(24)
@@ -46,7 +46,7 @@ class SystemIds:
             self._last_ms, self._last_random = self._last_ms + 1, secrets.randbits(_RANDOM_BITS)
 
 
-def _layout(milliseconds: int, chance: int) -> int:
-    version_and_a = 0x7000 | chance >> 62
-    variant_and_b = 0b10 << 62 | chance & (1 << 62) - 1
+def _layout(milliseconds: int, randomness: int) -> int:
+    version_and_a = 0x7000 | randomness >> 62
+    variant_and_b = 0b10 << 62 | randomness & (1 << 62) - 1
     return milliseconds << 80 | version_and_a << 64 | variant_and_b

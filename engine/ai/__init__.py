@@ -1,4 +1,4 @@
-"""Models for stages and tools. Importing this does not import litellm; the first call does."""
+"""Models for stages and tools. litellm is imported by the first call, not by this import."""
 
 from engine.ai.ai_helper import AIHelper, AsyncAI, Batch
 from engine.ai.batches import AsyncBatch, BatchHandle, BatchItem, BatchResult, Failed, Succeeded

@@ -1,4 +1,4 @@
-"""`ctx.ai`: models for stage bodies, with every call in the books."""
+"""`ctx.ai`: models for stage bodies, with every call in the ledger."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -8,11 +8,11 @@ from typing import Any, Concatenate
 from uuid import uuid4
 
 from engine.ai.batches import AsyncBatch
-from engine.ai.books import Desk, Replays, Resolver, blank_record
 from engine.ai.budget import CallSite, cap_of
+from engine.ai.call_ledger import CallContext, Replays, Resolver, blank_record
 from engine.ai.content import ContentPolicy
 from engine.ai.embeddings import EmbedOptions, EmbedResult, embed_texts
-from engine.ai.event_loop import run_now, to_its_end
+from engine.ai.event_loop import run_now, shielded
 from engine.ai.messages import Gateway, Message, Prompt
 from engine.ai.model_info import Price, Usage
 from engine.ai.models import MODELS, Models
@@ -29,10 +29,10 @@ from engine.ports.ai_call_logger import AICallLogger, TopicStats
 
 
 class AsyncAI:
-    """The helper for `async def` bodies: `await ctx.ai.aio.generate_text(…)`. `AIHelper` has the same without await."""
+    """The helper for `async def` bodies: `await ctx.ai.aio.generate_text(…)`. `AIHelper` has blocking methods."""
 
-    def __init__(self, desk: Desk, batch_access: BatchAccess) -> None:
-        self._desk, self._batch_access = desk, batch_access
+    def __init__(self, context: CallContext, batch_access: BatchAccess) -> None:
+        self._context, self._batch_access = context, batch_access
 
     async def generate_text(
         self,
@@ -52,13 +52,13 @@ class AsyncAI:
         provider_options: Mapping[str, Any] | None = None,
         price: Price | None = None,
     ) -> TextResult:
-        """Text, after as many rounds with `tools` as the model wants, `max_steps` at most.
+        """Generates text. The model may call `tools` in up to `max_steps` rounds.
 
         `prompt` is text or parts; `timeout` is in seconds, for each request. A failed request is sent again up to
-        `max_retries` times. `output` is a type that the last answer has to fit. `price` is for models that nobody
-        knows the price of. Raises `BudgetExceeded`, `AICallFailed` and, with `output`, `AIOutputError`.
+        `max_retries` times. `output` is a type that the last answer has to fit. `price` is for models without a known
+        price. Raises `BudgetExceeded`, `AICallFailed` and, with `output`, `AIOutputError`.
         """
-        info = self._desk.model(model)
+        info = self._context.model(model)
         options = ChatOptions(
             temperature=temperature,
             max_tokens=max_tokens,
@@ -70,8 +70,8 @@ class AsyncAI:
         use = tool_use(tools, tool_choice, max_steps, on_step)
         messages = first_messages(prompt, instructions)
         if output is not None:
-            return await with_output(self._desk, info, messages, options, use, output=output)
-        return await generate(self._desk, info, messages, options, use)
+            return await with_output(self._context, info, messages, options, use, output=output)
+        return await generate(self._context, info, messages, options, use)
 
     async def generate_object[T](
         self,
@@ -87,7 +87,7 @@ class AsyncAI:
         provider_options: Mapping[str, Any] | None = None,
         price: Price | None = None,
     ) -> ObjectResult[T]:
-        """An object of the schema. An answer that does not fit is sent back once, then `AIOutputError`."""
+        """Generates an object of the schema. The model may repair its answer once; then `AIOutputError` is raised."""
         options = ChatOptions(
             temperature=temperature,
             max_tokens=max_tokens,
@@ -97,7 +97,7 @@ class AsyncAI:
             provider_options=provider_options or {},
         )
         messages = first_messages(prompt, instructions)
-        return await generate_typed(self._desk, self._desk.model(model), messages, schema, options)
+        return await generate_typed(self._context, self._context.model(model), messages, schema, options)
 
     async def embed(
         self,
@@ -110,7 +110,7 @@ class AsyncAI:
         provider_options: Mapping[str, Any] | None = None,
         price: Price | None = None,
     ) -> EmbedResult:
-        """A vector for each text, in one round trip."""
+        """Gives a vector for each text, in one request."""
         options = EmbedOptions(
             dimensions=dimensions,
             timeout=timeout,
@@ -118,7 +118,7 @@ class AsyncAI:
             price=price,
             provider_options=provider_options or {},
         )
-        return await embed_texts(self._desk, model, [texts] if isinstance(texts, str) else texts, options)
+        return await embed_texts(self._context, model, [texts] if isinstance(texts, str) else texts, options)
 
     def stream_text(
         self,
@@ -134,22 +134,22 @@ class AsyncAI:
         provider_options: Mapping[str, Any] | None = None,
         price: Price | None = None,
     ) -> TextStream:
-        """The answer as it is written. Give a `prompt`, or `messages` as OpenAI's chat API has them."""
-        info = self._desk.model(model)
+        """Streams the answer. Give a `prompt`, or `messages` in the form of OpenAI's chat API."""
+        info = self._context.model(model)
         options = ChatOptions(
             temperature=temperature, max_tokens=max_tokens, timeout=timeout, provider_options=provider_options or {}
         )
         asked = [*first_messages(prompt or "", instructions)[: None if prompt is not None else -1], *(messages or ())]
-        return TextStream(self._desk, chat_request(info, asked, options), price or info.price, on_chunk)
+        return TextStream(self._context, chat_request(info, asked, options), price or info.price, on_chunk)
 
     def batch(
         self, model: str, provider: str | BatchProvider | None = None, *, price: Price | None = None
     ) -> AsyncBatch:
-        """Many requests at half the price. `provider` anthropic, google or openai; by default the model's own."""
-        info = self._desk.model(model)
+        """A batch of requests at half the price. `provider`: anthropic, google or openai; by default the model's."""
+        info = self._context.model(model)
         if not isinstance(provider, str | None):
-            return AsyncBatch(self._desk, info, provider, price)
-        return AsyncBatch(self._desk, info, self._batch_access.provider(info, provider), price)
+            return AsyncBatch(self._context, info, provider, price)
+        return AsyncBatch(self._context, info, self._batch_access.provider(info, provider), price)
 
     async def record_call(
         self,
@@ -163,15 +163,15 @@ class AsyncAI:
         duration_ms: int | None = None,
         metadata: Mapping[str, Json] | None = None,
     ) -> float | None:
-        """Books a call that was made by other means. Gives its cost, from the model's price unless it is given."""
-        info = self._desk.model(model)
+        """Records a call that was made by other means. Gives its cost; by default it follows from the model's price."""
+        info = self._context.model(model)
         if cost is None and info.price is not None:
             cost = info.price.of(usage)
         record = replace(
-            blank_record(self._desk, call_type, info),
+            blank_record(self._context, call_type, info),
             state=CallState.SETTLED,
-            prompt=self._desk.content.kept(prompt) if prompt is not None else None,
-            response=self._desk.content.kept(response) if response is not None else None,
+            prompt=self._context.content.kept(prompt) if prompt is not None else None,
+            response=self._context.content.kept(response) if response is not None else None,
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
             cached_tokens=usage.cached_tokens,
@@ -180,12 +180,12 @@ class AsyncAI:
             duration_ms=duration_ms,
             metadata=metadata,
         )
-        await to_its_end(self._desk.log.log_call, record)
+        await shielded(self._context.log.log_call, record)
         return cost
 
     async def get_stats(self) -> TopicStats:
-        """Calls, tokens and cost of this topic and all under it, by model too."""
-        return await asyncio.to_thread(self._desk.log.get_stats, self._desk.topic)
+        """The calls, tokens and cost of this topic and its subtopics, in total and by model."""
+        return await asyncio.to_thread(self._context.log.get_stats, self._context.topic)
 
 
 type _Async[S, **P, R] = Callable[Concatenate[S, P], Coroutine[Any, Any, R]]
@@ -208,7 +208,7 @@ def _of_batch[**P, R](method: _Async[AsyncBatch, P, R]) -> Callable[Concatenate[
 
 
 class Batch:
-    """`AsyncBatch` without await."""
+    """`AsyncBatch` with blocking methods."""
 
     def __init__(self, aio: AsyncBatch) -> None:
         self.aio = aio
@@ -220,10 +220,10 @@ class Batch:
 
 
 class AIHelper:
-    """Models under one topic. Its methods block; `aio` has the same ones for `async def` bodies.
+    """Calls models under one topic. Its methods block; `aio` has the same ones for `async def` bodies.
 
-    `resolver` says which model a key stands for here, before the registered and listed ones. `budget` caps what is
-    spent under the topic. Inside a run, `ctx.ai` is one, bound to the stage and to the budgets of stage and workflow.
+    `resolver` maps a key to a model, before registered and listed models are looked up. `budget` caps the spending
+    under the topic. Inside a run, `ctx.ai` is a helper bound to the stage and to the budgets of stage and workflow.
     """
 
     def __init__(
@@ -244,7 +244,7 @@ class AIHelper:
         at = site or CallSite(scope=topic)
         if budget is not None and at.scope is not None:
             at = replace(at, caps=(*at.caps, *cap_of(at.scope, budget)))
-        desk = Desk(
+        context = CallContext(
             topic=topic,
             site=at,
             log=call_logger,
@@ -255,12 +255,12 @@ class AIHelper:
             content=content,
             replays=replays or Replays(),
         )
-        self._desk, self._batch_access = desk, batch_access or BatchAccess()
-        self.aio = AsyncAI(desk, self._batch_access)
+        self._context, self._batch_access = context, batch_access or BatchAccess()
+        self.aio = AsyncAI(context, self._batch_access)
 
     @property
     def topic(self) -> str:
-        return self._desk.topic
+        return self._context.topic
 
     generate_text = _of_ai(AsyncAI.generate_text)
     generate_object = _of_ai(AsyncAI.generate_object)
@@ -269,30 +269,30 @@ class AIHelper:
     get_stats = _of_ai(AsyncAI.get_stats)
 
     def stream_text(self, model: str, prompt: Prompt | None = None, **options: Any) -> TextStream:
-        """The answer as it is written; `AsyncAI.stream_text` says what the options are."""
+        """Streams the answer. `AsyncAI.stream_text` describes the options."""
         return self.aio.stream_text(model, prompt, **options)
 
     def batch(self, model: str, provider: str | BatchProvider | None = None, *, price: Price | None = None) -> Batch:
-        """Many requests at half the price. `provider` anthropic, google or openai; by default the model's own."""
+        """A batch of requests at half the price. `provider`: anthropic, google or openai; by default the model's."""
         return Batch(self.aio.batch(model, provider, price=price))
 
     def create_child(self, segment: str, id: str) -> "AIHelper":  # noqa: A002 — the word of the seed
-        """A helper whose calls have a topic under this one's, and count there and here: `{topic}.{segment}.{id}`."""
-        desk = self._desk
+        """A helper with the subtopic `{topic}.{segment}.{id}`. Its calls count in both topics."""
+        context = self._context
         return AIHelper(
             f"{self.topic}.{_segment(segment)}.{_segment(id)}",
-            desk.log,
-            desk.gateway,
-            desk.resolver,
-            site=desk.site,
-            content=desk.content,
+            context.log,
+            context.gateway,
+            context.resolver,
+            site=context.site,
+            content=context.content,
             batch_access=self._batch_access,
-            models=desk.models,
-            new_id=desk.new_id,
-            replays=desk.replays,
+            models=context.models,
+            new_id=context.new_id,
+            replays=context.replays,
         )
 
 
 def _segment(text: str) -> str:
-    """A dot would make two segments of one."""
+    """Replaces the dots, which separate segments."""
     return text.replace(".", "_")

@@ -1,4 +1,4 @@
-"""Batches: many requests at half the price, answered within a day."""
+"""Provider batches: many requests at half the price, answered within a day."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from engine.ai.books import Desk, Draft, blank_record, draft_record, open_call
 from engine.ai.budget import most_output
+from engine.ai.call_ledger import CallContext, Draft, blank_record, draft_record, open_call
 from engine.ai.call_log import BATCH
-from engine.ai.event_loop import to_its_end
+from engine.ai.event_loop import shielded
 from engine.ai.messages import texts_of, tokens_of_files, user_message
 from engine.ai.model_info import ModelInfo, Price, Usage
 from engine.ai.objects import parse, problems, schema_document
@@ -20,11 +20,11 @@ from engine.domain.errors import AICallFailed, InvalidInput
 from engine.domain.json_values import plain
 
 type Schemas = Mapping[str, Any] | type[Any] | None
-"""The type of each item's answer by its id, or one type for all."""
+"""The type of each item's answer by item id, or one type for all."""
 
 
 class BatchItem(BaseModel):
-    """One request. `prompt` is text or parts; `schema` the type its answer has to fit."""
+    """One request. `prompt` is text or parts; `schema` is the type that its answer has to fit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True)
 
@@ -41,7 +41,7 @@ class BatchItem(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchHandle:
-    """A submitted batch: what a stage suspends with."""
+    """A submitted batch. A stage suspends with it."""
 
     id: str
     model: str
@@ -50,7 +50,7 @@ class BatchHandle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Succeeded:
-    """`result` is of the item's schema, or the text where it has none."""
+    """`result` has the type of the item's schema; without a schema it is text."""
 
     id: str
     result: Any
@@ -62,7 +62,7 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """The provider could not answer, or the answer does not fit the schema; then it has cost something all the same."""
+    """The provider failed, or the answer does not fit the schema. An answer that does not fit is charged too."""
 
     id: str
     error: str
@@ -76,10 +76,10 @@ type BatchResult = Succeeded | Failed
 
 
 class AsyncBatch:
-    """The batches of one model at one provider, with every item in the books of the helper's topic."""
+    """The batches of one model at one provider. Every item is recorded under the helper's topic."""
 
-    def __init__(self, desk: Desk, model: ModelInfo, provider: BatchProvider, price: Price | None) -> None:
-        self._desk, self._model, self._provider = desk, model, provider
+    def __init__(self, context: CallContext, model: ModelInfo, provider: BatchProvider, price: Price | None) -> None:
+        self._context, self._model, self._provider = context, model, provider
         self._price = price or model.price_in_batches
         self._schemas: dict[str, Any] = {}
 
@@ -90,54 +90,54 @@ class AsyncBatch:
         max_tokens: int | None = None,
         temperature: float | None = None,
     ) -> BatchHandle:
-        """Hands the items in, once for each attempt of a stage: a later delivery is given the batch of the earlier.
+        """Submits the items, once per generation of a stage: a later attempt gets the batch of the earlier one.
 
-        Only a process that dies between the provider's answer and the note of it may cost a second batch; the first
-        one's reservation then stays in the books. Raises `BudgetExceeded`, `AICallRefused`, `AICallFailed`.
+        A second batch is submitted only if the process dies between the provider's answer and its record; the first
+        batch's reservation then stays in the ledger. Raises `BudgetExceeded`, `AICallRefused`, `AICallFailed`.
         """
         given = _checked([BatchItem.of(item) for item in items])
         self._schemas |= {item.id: item.schema_ for item in given if item.schema_ is not None}
         requests = [self._request(item, max_tokens, temperature) for item in given]
         draft = await self._draft(requests, max_tokens)
-        record = replace(draft_record(self._desk, draft), metadata=self._agreed(requests))
-        turn = self._desk.replays.next(record.request_hash or "")
-        earlier = await asyncio.to_thread(self._desk.log.answered_before, record) if record.delivery > 1 else ()
+        record = replace(draft_record(self._context, draft), metadata=self._agreed(requests))
+        turn = self._context.replays.next(record.request_hash or "")
+        earlier = await asyncio.to_thread(self._context.log.answered_before, record) if record.attempt > 1 else ()
         if turn < len(earlier) and (submitted := earlier[turn].batch_id) is not None:
             return BatchHandle(id=submitted, model=self._model.key, items=len(given))
-        call = await open_call(self._desk, draft, record)
+        call = await open_call(self._context, draft, record)
         try:
             batch_id = await asyncio.to_thread(self._provider.submit, requests)
         except AICallFailed as error:
             await call.fail(error)
             raise
-        await to_its_end(self._desk.log.name_batch, record.id, batch_id)
+        await shielded(self._context.log.name_batch, record.id, batch_id)
         return BatchHandle(id=batch_id, model=self._model.key, items=len(given))
 
     async def get_status(self, batch_id: str) -> BatchStatus:
         return await asyncio.to_thread(self._provider.status, batch_id)
 
     async def get_results(self, batch_id: str, schemas: Schemas = None) -> Sequence[BatchResult]:
-        """Every item's answer, checked against its schema, and booked the first time.
+        """Gives every item's answer, checked against its schema. The first call records their cost.
 
-        In another process than the one that submitted, say the `schemas` again; else answers are text. Raises
-        `AICallFailed` while the batch is not done, or when it failed as a whole.
+        Pass `schemas` again in a process that did not submit the batch; otherwise answers are text. Raises
+        `AICallFailed` while the batch is not done, and when it failed as a whole.
         """
         status = await self.get_status(batch_id)
         if status.state is BatchState.IN_PROGRESS:
             raise AICallFailed(f"batch {batch_id!r} is not done yet")
         answers = await asyncio.to_thread(self._provider.results, batch_id)
-        known = await asyncio.to_thread(self._desk.log.batch_calls, batch_id)
+        known = await asyncio.to_thread(self._context.log.batch_calls, batch_id)
         reserved = next((call for call in known if call.call_type == BATCH), None)
         price = _agreed_price(reserved) or self._price
         results = [self._result(answer, schemas, price) for answer in answers]
         calls = [self._call(reserved, number, result) for number, result in enumerate(results)]
-        await to_its_end(self._desk.log.log_batch_results, batch_id, calls)
+        await shielded(self._context.log.log_batch_results, batch_id, calls)
         if status.state is not BatchState.COMPLETED:
             raise AICallFailed(f"batch {batch_id!r} {status.state.lower()}: {status.error or 'no reason given'}")
         return results
 
     async def is_recorded(self, batch_id: str) -> bool:
-        return await asyncio.to_thread(self._desk.log.is_recorded, batch_id)
+        return await asyncio.to_thread(self._context.log.is_recorded, batch_id)
 
     def _request(self, item: BatchItem, max_tokens: int | None, temperature: float | None) -> BatchRequest:
         return BatchRequest(
@@ -165,7 +165,7 @@ class AsyncBatch:
         )
 
     def _agreed(self, requests: Sequence[BatchRequest]) -> dict[str, Any]:
-        """The price travels with the batch: whoever fetches the results may not have the list of prices."""
+        """The price is stored with the batch: the process that fetches the results may have no price list."""
         return {"items": len(requests), "price": self._price.to_json() if self._price else None}
 
     def _result(self, answer: BatchAnswer, schemas: Schemas, price: Price | None) -> BatchResult:
@@ -184,8 +184,8 @@ class AsyncBatch:
             return Failed(id=item, error=said, text=text, usage=usage, cost=cost)
 
     def _call(self, reserved: AICallRecord | None, number: int, result: BatchResult) -> AICallRecord:
-        begun = reserved or blank_record(self._desk, BATCH, self._model)
-        keep = self._desk.content.kept
+        begun = reserved or blank_record(self._context, BATCH, self._model)
+        keep = self._context.content.kept
         return replace(
             begun,
             id=f"{begun.id}.{number:06}",
@@ -216,7 +216,7 @@ def _checked(items: Sequence[BatchItem]) -> Sequence[BatchItem]:
 
 
 def _bytes(texts: Sequence[str]) -> int:
-    """No tokenizer makes more tokens than there are bytes, and none has to be loaded for this."""
+    """An upper bound: no tokenizer makes more tokens than bytes. It needs no tokenizer."""
     return sum(len(text.encode(errors="replace")) for text in texts)
 
 

@@ -1,4 +1,4 @@
-"""How `ctx.ai` is made: a helper bound to the stage that runs."""
+"""Makes `ctx.ai`: a helper bound to the running stage."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,20 +15,20 @@ from engine.ports.ai_call_logger import AICallLogger
 from engine.ports.registry import Registry
 
 
-class Speaker(Protocol):
-    """The stage on whose behalf calls are made. The kernel's recorder is one."""
+class CallOwner(Protocol):
+    """The stage attempt that owns the calls. The kernel's recorder implements it."""
 
     @property
     def stage(self) -> StageRecord: ...
     @property
     def workflow_id(self) -> str: ...
     @property
-    def delivery(self) -> int: ...
+    def attempt(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageAI:
-    """Makes the helpers of a kernel. Call it with a topic and whoever speaks."""
+    """Makes the helpers of a kernel, each from a topic and an owner."""
 
     log: AICallLogger
     gateway: Gateway
@@ -37,21 +37,21 @@ class StageAI:
     content: ContentPolicy = ContentPolicy.FULL
     batch_access: BatchAccess = field(default_factory=BatchAccess)
 
-    def __call__(self, topic: str, speaker: Speaker) -> AIHelper:
+    def __call__(self, topic: str, owner: CallOwner) -> AIHelper:
         return AIHelper(
             topic,
             self.log,
             self.gateway,
-            site=self._site(speaker),
+            site=self._site(owner),
             content=self.content,
             batch_access=self.batch_access,
             new_id=self.new_id,
         )
 
-    def _site(self, speaker: Speaker) -> CallSite:
-        record = speaker.stage
+    def _site(self, owner: CallOwner) -> CallSite:
+        record = owner.stage
         run_id, stage_id = record.workflow_run_id, record.stage_id
-        workflow = self.registry.get_workflow(speaker.workflow_id)
+        workflow = self.registry.get_workflow(owner.workflow_id)
         stage = workflow.get_stage(stage_id) if workflow else None
         scope = stage_scope(run_id, stage_id)
         caps = cap_of(run_scope(run_id), workflow.budget if workflow else None)
@@ -59,8 +59,8 @@ class StageAI:
             workflow_run_id=run_id,
             stage_record_id=record.id,
             stage_id=stage_id,
-            attempt=record.attempt,
-            delivery=speaker.delivery,
+            generation=record.generation,
+            attempt=owner.attempt,
             scope=scope,
             caps=(*caps, *cap_of(scope, stage.budget if stage else None)),
         )

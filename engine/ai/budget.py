@@ -1,4 +1,4 @@
-"""Where calls are booked, and what caps them."""
+"""The place of a call in the ledger, and its budget caps."""
 
 from dataclasses import dataclass
 
@@ -9,23 +9,23 @@ from engine.domain.ai_calls import Cap
 from engine.domain.errors import BudgetExceeded
 
 MOST_OUTPUT = 16_384
-"""Tokens a model is taken to answer with at most when neither the caller nor the list of models says."""
+"""The assumed limit of output tokens when neither the caller nor the list of models gives one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallSite:
-    """Whose calls they are: all but `scope` and `caps` is None or 0 outside of a run."""
+    """The run, stage and attempt that calls belong to. Outside a run all but `scope` and `caps` is None or 0."""
 
     workflow_run_id: str | None = None
     stage_record_id: str | None = None
     stage_id: str | None = None
+    generation: int = 0
     attempt: int = 0
-    delivery: int = 0
     scope: str | None = None
     caps: tuple[Cap, ...] = ()
 
     def check_price(self, model: ModelInfo, price: Price | None) -> None:
-        """Raises `BudgetExceeded` where a call of unknown price would slip past a cap on cost."""
+        """Raises `BudgetExceeded` for a call of unknown price under a cap on cost."""
         capped = next((cap for cap in self.caps if cap.max_cost is not None), None)
         if capped is not None and price is None:
             raise BudgetExceeded(
@@ -51,6 +51,6 @@ def texts_to_count(request: ChatRequest) -> list[str]:
 
 
 def chat_bound(request: ChatRequest, counted: int) -> Usage:
-    """The most a chat may take, given what its texts were counted as."""
+    """The upper bound of a chat's tokens, given the count of its texts."""
     files = tokens_of_files(request.messages)
     return Usage(input_tokens=counted + files, output_tokens=most_output(request.model, request.max_tokens))

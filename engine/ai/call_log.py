@@ -1,4 +1,4 @@
-"""The call logger over any `Persistence`: a transaction for each entry in the books."""
+"""The call logger over any `Persistence`, with one transaction for each entry."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from engine.ports.persistence import Persistence
 from engine.ports.transaction import Tx
 
 BATCH = "batch"
-"""The type of the call that stands for a whole batch: it reserves, and its items cost."""
+"""The type of the call that reserves for a whole batch. The batch's items carry the cost."""
 
 
 class CallLog:
@@ -58,7 +58,7 @@ class CallLog:
 
 
 def _close(batch_id: str, calls: Sequence[AICallRecord], tx: Tx) -> bool:
-    """Ends the batch's reservation, or writes the mark that it is recorded. False when that was done before."""
+    """Ends the batch's reservation, or marks the batch as recorded. False when it was recorded before."""
     reserved = next((call for call in tx.ai_calls.of_batch(batch_id) if call.call_type == BATCH), None)
     if reserved is not None:
         done = replace(reserved, state=CallState.SETTLED, cost=0.0, updated_at=tx.now())
@@ -99,7 +99,7 @@ def _why(call: AICallRecord, cap: Cap) -> str:
 
 
 def stats_of(totals: Iterable[CallTotals]) -> TopicStats:
-    """One sum over all, and one for each model. What only reserves, or belongs to a tool, has no model of its own."""
+    """The sums over all calls and by model. Batch reservations and tool calls have no model."""
     whole, models = TopicStats(), dict[str, ModelStats]()
     for each in totals:
         unsettled = each.state is CallState.RESERVED

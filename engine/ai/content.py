@@ -1,4 +1,4 @@
-"""What of prompts and answers is kept: AI_LOG_CONTENT."""
+"""The policy for storing prompts and answers: AI_LOG_CONTENT."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from engine.domain.json_values import plain
 from engine.domain.stored_value import Json
 
 LARGEST_KEPT = 1_000_000
-"""Characters of JSON. More, such as the vectors of a long list, is kept as its hash."""
+"""Characters of JSON. A longer value, such as the vectors of a long list, is stored as its hash."""
 
 
 class ContentPolicy(StrEnum):
@@ -17,7 +17,7 @@ class ContentPolicy(StrEnum):
     NONE = "none"
 
     def kept(self, content: Json) -> Json:
-        """What is stored of it."""
+        """The stored form of a value."""
         match self:
             case ContentPolicy.NONE:
                 return None
@@ -35,5 +35,5 @@ def sha256_of(content: Json) -> str:
 
 
 def is_whole(kept: Json) -> bool:
-    """Whether an answer was kept so that it can be given again."""
+    """True when an answer was stored whole, so that it can be replayed."""
     return isinstance(kept, dict) and set(kept) != {"sha256"}

@@ -1,11 +1,11 @@
-"""Vectors from a model, or from a provider of one's own."""
+"""Embeddings from a model, or from a registered provider."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from engine.ai.books import Desk, Draft, Sending, pay
+from engine.ai.call_ledger import CallContext, CallSpec, Draft, execute_call
 from engine.ai.messages import EmbedAnswer, EmbedRequest
 from engine.ai.model_info import Price, Usage
 from engine.domain.stored_value import Json
@@ -38,7 +38,7 @@ class EmbedOptions:
 
 
 class EmbeddingProvider(Protocol):
-    """Embeds by itself. May be async. `EmbedAnswer.usage` None: tokens are counted here."""
+    """A function that embeds texts. It may be async. With `EmbedAnswer.usage` None the engine counts the tokens."""
 
     def embed(self, request: EmbedRequest) -> Any: ...
 
@@ -47,20 +47,20 @@ _PROVIDERS: dict[str, Callable[[str], EmbeddingProvider]] = {}
 
 
 def register_embedding_provider(name: str, factory: Callable[[str], EmbeddingProvider]) -> None:
-    """Models whose `provider` is `name` are embedded by what the factory makes of the model's id."""
+    """Registers a factory of embedders for models whose `provider` is `name`. It gets the model's id."""
     _PROVIDERS[name] = factory
 
 
-async def embed_texts(desk: Desk, model_key: str, texts: Sequence[str], options: EmbedOptions) -> EmbedResult:
-    """One round trip for all of them."""
+async def embed_texts(context: CallContext, model_key: str, texts: Sequence[str], options: EmbedOptions) -> EmbedResult:
+    """Embeds all texts in one request."""
     request = EmbedRequest(
-        model=desk.model(model_key),
+        model=context.model(model_key),
         texts=tuple(texts),
         dimensions=options.dimensions,
         timeout=options.timeout,
         options=options.provider_options,
     )
-    bound = Usage(input_tokens=await desk.gateway.count_tokens(request.texts))
+    bound = Usage(input_tokens=await context.gateway.count_tokens(request.texts))
 
     async def measure(_answer: EmbedAnswer) -> Usage:
         return bound
@@ -72,21 +72,21 @@ async def embed_texts(desk: Desk, model_key: str, texts: Sequence[str], options:
         bound=bound,
         price=options.price or request.model.price,
     )
-    sending = Sending(
-        send=lambda: _send(desk, request),
+    spec = CallSpec(
+        send=lambda: _send(context, request),
         document=_document,
         read=_read,
         measure=measure,
         max_retries=options.max_retries,
     )
-    paid = await pay(desk, draft, sending)
-    return EmbedResult(embeddings=paid.answer.vectors, usage=paid.usage, cost=paid.cost)
+    billed = await execute_call(context, draft, spec)
+    return EmbedResult(embeddings=billed.answer.vectors, usage=billed.usage, cost=billed.cost)
 
 
-async def _send(desk: Desk, request: EmbedRequest) -> EmbedAnswer:
+async def _send(context: CallContext, request: EmbedRequest) -> EmbedAnswer:
     factory = _PROVIDERS.get(request.model.provider)
     if factory is None:
-        return await desk.gateway.embed(request)
+        return await context.gateway.embed(request)
     answer = factory(request.model.id).embed(request)
     given: EmbedAnswer = await answer if inspect.isawaitable(answer) else answer
     return replace(given, vectors=tuple(tuple(vector) for vector in given.vectors))

@@ -1,8 +1,8 @@
-"""Between threads and event loops.
+"""Runs coroutines across threads and event loops.
 
-Clients of providers are bound to the event loop they were made on, and a loop per stage body would not outlive one
-body. So everything that goes to a provider runs on one loop in a thread of its own; what authors write (tools,
-callbacks) runs where they called.
+A provider's client is bound to the event loop that it was made on, and the loop of a stage body ends with the body. So
+all requests to providers run on one loop in a thread of its own. Authors' tools and callbacks run in the caller's
+thread.
 """
 
 import asyncio
@@ -22,24 +22,24 @@ def _loop_of(_process: int) -> asyncio.AbstractEventLoop:
 
 
 async def at_the_gateway[R](work: Coroutine[Any, Any, R]) -> R:
-    """Runs `work` on the loop that provider clients live on."""
+    """Runs `work` on the providers' loop."""
     loop = _loop_of(os.getpid())
     return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
 
 
-async def to_its_end[R](work: Callable[..., R], *given: object) -> R:
-    """Runs `work` in a thread, whatever becomes of the caller: one that is cancelled waits, and is cancelled then."""
+async def shielded[R](work: Callable[..., R], *given: object) -> R:
+    """Runs `work` in a thread to its end. A cancelled caller waits for it, and is cancelled afterwards."""
     running = asyncio.get_running_loop().run_in_executor(None, partial(copy_context().run, work, *given))
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         await asyncio.wait([running])
-        running.exception()  # it was asked for, so that nobody complains
+        running.exception()  # marks an exception as retrieved, so that asyncio does not log it
         raise
 
 
 def run_now[R](make: Callable[[], Coroutine[Any, Any, R]]) -> R:
-    """Blocks until the coroutine is done, also where a loop is running in this thread already."""
+    """Blocks until the coroutine is done, even if a loop already runs in this thread."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

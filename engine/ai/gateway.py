@@ -1,4 +1,4 @@
-"""The only module that imports litellm, and only when a model is called."""
+"""The only module that imports litellm. It imports it at the first call of a model."""
 
 import asyncio
 import os
@@ -25,14 +25,14 @@ AGAIN = frozenset({408, 409, 425, 429})
 """Statuses below 500 after which the same request may succeed."""
 
 ONE_TOKENIZER = "gpt-4o"
-"""Others would have to be downloaded."""
+"""Other tokenizers would have to be downloaded."""
 
 COUNTING_MARGIN = 1.15
-"""What other providers' tokenizers make more of the same text, at most as a rule."""
+"""An upper bound, as a rule, for how many more tokens other providers count for the same text."""
 
 
 class LiteLLMGateway:
-    """Calls every provider through litellm. With `api_base` all models are asked of that OpenAI-compatible server."""
+    """Calls every provider through litellm. With `api_base` all calls go to that OpenAI-compatible server."""
 
     def __init__(self, *, api_base: str | None = None, api_key: str | None = None) -> None:
         self._api_base, self._api_key = api_base, api_key
@@ -101,8 +101,8 @@ class LiteLLMGateway:
         return {
             **arguments,
             "messages": list(request.messages),
-            # The engine tries again itself, so that each try is in the books; a parameter that a model does not
-            # have, such as the default temperature, is left out.
+            # The engine retries by itself, so that each try is in the ledger. Parameters that a model does not
+            # support, such as the default temperature, are left out.
             "max_retries": 0,
             # With tools litellm would import a library for tool servers, which is not one of its dependencies.
             "_skip_mcp_handler": True,
@@ -155,14 +155,14 @@ def litellm() -> Any:
         warnings.simplefilter("ignore")
         import litellm  # noqa: PLC0415 — slow, and only wanted where a model is called
 
-    # What it imports later says this too, to whoever looks at the terminal.
+    # The modules that it imports later print to the terminal too.
     warnings.filterwarnings("ignore", message="Item .* on TypedDict class .* is using the `ReadOnly` qualifier")
     litellm.suppress_debug_info = True
     return litellm
 
 
 async def _sent[R](work: Coroutine[Any, Any, R], model: ModelInfo, arguments: Mapping[str, Any]) -> R:
-    """Raises `CancelledUnsent` where a cancelled call cannot have left this machine."""
+    """Raises `CancelledUnsent` for a cancelled call that cannot have left this machine."""
     try:
         return await at_the_gateway(work)
     except asyncio.CancelledError as error:
@@ -173,7 +173,7 @@ async def _sent[R](work: Coroutine[Any, Any, R], model: ModelInfo, arguments: Ma
 
 @contextmanager
 def translated(model: ModelInfo, arguments: Mapping[str, Any]) -> Iterator[None]:
-    """litellm's errors, all of them OpenAI's, as ours. `arguments` are those of the request that is made, if one is."""
+    """Translates litellm's errors, which are OpenAI's. `arguments` are those of the request, if there is one."""
     from openai import OpenAIError  # noqa: PLC0415 — comes with litellm
 
     try:
@@ -188,13 +188,13 @@ def translated(model: ModelInfo, arguments: Mapping[str, Any]) -> Iterator[None]
 
 
 def _missing_keys(model: ModelInfo, arguments: Mapping[str, Any]) -> list[str]:
-    """The variables that the provider's key is looked for in, where there is none and nothing else would do."""
+    """The environment variables of the provider's key, if none of them is set and no other credentials apply."""
     if not arguments or arguments.get("api_key") or arguments.get("api_base"):
         return []
     missing: list[str] = litellm().validate_environment(model=arguments["model"])["missing_keys"]
     name = f"{model.provider.upper()}_API_KEY"
     if not missing and os.environ.get(name) == "":
-        # litellm takes it for a key.
+        # litellm treats it as a key.
         return [name]
     return missing if all(name.endswith("_API_KEY") for name in missing) else []
 
@@ -214,7 +214,7 @@ def _translate(error: Exception, model: ModelInfo) -> AICallFailed:
 
 
 def _words(error: Exception) -> str:
-    """Without the key that some messages repeat."""
+    """The message without the key, which some errors repeat."""
     text = str(getattr(error, "message", error)).splitlines()[0] if str(error) else ""
     return f"{type(error).__name__}: {text[:500]}"
 
@@ -229,7 +229,7 @@ def _never_connected(error: BaseException | None) -> bool:
 
 def _usage(given: Any) -> Usage | None:
     if given is None or not (given.prompt_tokens or getattr(given, "completion_tokens", 0)):
-        # litellm writes zeros where the provider said nothing; no call takes no tokens.
+        # litellm reports zeros when the provider reported nothing. A real call has tokens.
         return None
     details_in = _details(getattr(given, "prompt_tokens_details", None))
     details_out = _details(getattr(given, "completion_tokens_details", None))

@@ -1,4 +1,4 @@
-"""What goes to a model and what comes back, in the words of this engine; the gateway translates."""
+"""Requests to models and their answers, in the engine's own types. The gateway translates them."""
 
 import asyncio
 import base64
@@ -31,12 +31,12 @@ class FilePart:
 
 type Prompt = str | Sequence[str | TextPart | FilePart]
 type Message = dict[str, Any]
-"""A message as OpenAI's chat API has it: role, content, tool calls."""
+"""A message in the form of OpenAI's chat API: role, content, tool calls."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
-    """The model wants this tool called. `arguments` is JSON text, as it wrote it."""
+    """The model's call of a tool. `arguments` is JSON text as the model wrote it."""
 
     id: str
     name: str
@@ -48,7 +48,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """`timeout` in seconds. `options` go to the provider as they are."""
+    """A chat request. `timeout` is in seconds. `options` are passed to the provider unchanged."""
 
     model: ModelInfo
     messages: tuple[Message, ...]
@@ -61,7 +61,7 @@ class ChatRequest:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def document(self) -> dict[str, Json]:
-        """What tells this request from another."""
+        """The fields that identify the request."""
         return {
             "model": self.model.key,
             "messages": list(self.messages),
@@ -76,7 +76,7 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatAnswer:
-    """`usage` None: the provider did not say."""
+    """`usage` None: the provider did not report it."""
 
     text: str = ""
     reasoning: str = ""
@@ -106,7 +106,7 @@ class ChatAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """A piece of a streamed answer. The last ones carry `finish_reason` and, where the provider says, `usage`."""
+    """A chunk of a streamed answer. The last ones carry `finish_reason` and, if the provider reports it, `usage`."""
 
     text: str = ""
     reasoning: str = ""
@@ -138,13 +138,13 @@ class EmbedAnswer:
 
 
 class ChunkStream(Protocol):
-    """A streamed answer. Not an async generator: those may not outlive the event loop they began on."""
+    """A streamed answer. It is no async generator: those cannot outlive the event loop they started on."""
 
     async def next(self) -> Chunk | None:
-        """None at the end."""
+        """The next chunk, or None at the end."""
 
     async def close(self) -> None:
-        """Ends the transfer; nothing happens when it has ended."""
+        """Ends the transfer. A no-op when it has ended."""
 
 
 class CancelledUnsent(asyncio.CancelledError):
@@ -152,16 +152,16 @@ class CancelledUnsent(asyncio.CancelledError):
 
 
 class Gateway(Protocol):
-    """The way to the models. Raises `AICallRefused`, or `AICallFailed` for what may go better later.
+    """Calls models. Raises `AICallRefused`, or `AICallFailed` for a failure that a retry may cure.
 
-    A cancelled call that was surely not sent ends with `CancelledUnsent`.
+    A cancelled call that was certainly not sent ends with `CancelledUnsent`.
     """
 
     async def chat(self, request: ChatRequest) -> ChatAnswer: ...
     async def stream(self, request: ChatRequest) -> ChunkStream: ...
     async def embed(self, request: EmbedRequest) -> EmbedAnswer: ...
     async def count_tokens(self, texts: Sequence[str]) -> int:
-        """An estimate: providers count each in their own way."""
+        """Estimates the tokens: each provider counts in its own way."""
 
 
 def user_message(prompt: Prompt) -> Message:
@@ -183,14 +183,14 @@ def _part(part: str | TextPart | FilePart) -> Json:
 
 
 def file_of(part: Json) -> tuple[str, str]:
-    """The media type and the base64 of a part that is a file."""
+    """The media type and the base64 text of a file part."""
     url = part["image_url"]["url"] if part["type"] == "image_url" else part["file"]["file_data"]
     media_type, _, data = url.removeprefix("data:").partition(";base64,")
     return media_type, data
 
 
 def texts_of(messages: Sequence[Message]) -> list[str]:
-    """What of the messages is text, to be counted."""
+    """The texts of the messages, whose tokens are counted."""
     texts: list[str] = []
     for message in messages:
         content = message.get("content")
@@ -202,11 +202,11 @@ def texts_of(messages: Sequence[Message]) -> list[str]:
 
 TOKENS_OF_A_FILE = 2_000
 BYTES_OF_A_TOKEN = 100
-"""More than any of the three providers counts for an image or a page of a PDF."""
+"""An upper bound, at all three providers, for the tokens of an image or a page of a PDF."""
 
 
 def tokens_of_files(messages: Sequence[Message]) -> int:
-    """An upper bound for what the files in the messages count as."""
+    """An upper bound for the tokens of the files in the messages."""
     sizes = [
         len((part.get("image_url") or {}).get("url") or (part.get("file") or {}).get("file_data", ""))
         for message in messages

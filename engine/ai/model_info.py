@@ -1,4 +1,4 @@
-"""What is known about a model: its name, its prices, what it can do."""
+"""A model's names, prices and capabilities."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any, Literal, Self
 
 MONEY_DIGITS = 12
-"""Decimals of a dollar that are kept: far below the price of one token."""
+"""Decimals of a dollar that are stored, far below the price of one token."""
 
 type Mode = Literal["chat", "embedding"]
 
@@ -15,7 +15,7 @@ type Mode = Literal["chat", "embedding"]
 class Usage:
     """Tokens of one or several calls. Input includes cached ones, output includes reasoning.
 
-    `estimated`: the provider did not say, so they were counted here.
+    `estimated`: the engine counted them, because the provider reported none.
     """
 
     input_tokens: int = 0
@@ -50,7 +50,7 @@ class Tier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """US dollars a token. Cached input and reasoning cost what input and output do unless they have a price."""
+    """US dollars per token. Cached input costs as input, and reasoning as output, unless they have their own price."""
 
     input: float
     output: float = 0.0
@@ -59,7 +59,7 @@ class Price:
     tiers: tuple[Tier, ...] = ()
 
     def of(self, usage: Usage) -> float:
-        """US dollars, to 12 decimals."""
+        """The cost in US dollars, to 12 decimals."""
         tier = max((each for each in self.tiers if usage.input_tokens > each.above), key=_above, default=None)
         rate_in, rate_out = (tier.input, tier.output) if tier else (self.input, self.output)
         cached = tier.cached_input if tier else self.cached_input
@@ -79,7 +79,7 @@ class Price:
         )
 
     def to_json(self) -> dict[str, float | None]:
-        """Without tiers: for batches, whose price is agreed on when they are submitted."""
+        """The price without tiers, for batches: their price is fixed when they are submitted."""
         return {
             "input": self.input,
             "output": self.output,
@@ -94,10 +94,10 @@ def _above(tier: Tier) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """`key` is what stages say; `id` is litellm's name. `price` None means unknown, never free.
+    """A model. Stages name it by `key`; `id` is litellm's name. `price` None means unknown, never free.
 
-    `batch_price` defaults to half the price where the provider has batches. `api_base` and `api_key` send the model's
-    calls elsewhere. A `provider` made known by `register_embedding_provider` embeds by itself.
+    `batch_price` defaults to half the price if the provider has batches. `api_base` and `api_key` direct the model's
+    calls to another server. A `provider` of `register_embedding_provider` is not called through litellm.
     """
 
     key: str
@@ -124,11 +124,11 @@ class ModelInfo:
 
 
 BATCH_DISCOUNT = 0.5
-"""What all three providers charge for a batch where the price list does not say."""
+"""The share of the price that all three providers charge for a batch, if the price list has no batch price."""
 
 
 def from_price_list(key: str, litellm_id: str, entry: Mapping[str, Any]) -> ModelInfo:
-    """A model as litellm's list of prices describes it."""
+    """A model from an entry of litellm's price list."""
     retired = entry.get("deprecation_date")
     return ModelInfo(
         key=key,
@@ -148,7 +148,7 @@ def from_price_list(key: str, litellm_id: str, entry: Mapping[str, Any]) -> Mode
 
 
 def _provider(listed: str) -> str:
-    """The list tells apart what litellm addresses by one name: `vertex_ai-embedding-models`."""
+    """The price list splits providers that litellm addresses by one name, such as `vertex_ai-embedding-models`."""
     return "vertex_ai" if listed.startswith("vertex_ai") else listed
 
 

@@ -1,4 +1,4 @@
-"""The models one may ask for, and what they cost."""
+"""The models that can be called, and their prices."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ ALIASES: Mapping[str, str] = {
     "voyage-4-large": "voyage/voyage-4-large",
     "voyage-4": "voyage/voyage-4",
 }
-"""Names that litellm would send to another provider than the one meant, or does not know."""
+"""Model names that litellm does not know, or would send to another provider than intended."""
 
 SUCCESSORS: Mapping[str, str] = {
     "gemini/text-embedding-004": "gemini-embedding-001",
@@ -31,7 +31,7 @@ SUCCESSORS: Mapping[str, str] = {
     "gemini/gemini-2.0-flash": "gemini-2.5-flash",
     "claude-3-5-haiku-latest": "claude-haiku-4-5",
 }
-"""What to use instead of models that are gone, and in part no longer in the list of prices."""
+"""The replacements of retired models. Some of those are no longer in the price list."""
 
 
 FAMILIES: Mapping[str, str] = {
@@ -42,12 +42,12 @@ FAMILIES: Mapping[str, str] = {
     "claude-": "anthropic",
     "gemini-": "gemini",
 }
-"""Whose models are called so. For functions that fetch batches and do without litellm, and so without its list."""
+"""Providers by the start of a model's name, for functions that fetch batches without litellm and its price list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFilter:
-    """All conditions must hold. `text` is a part of the key."""
+    """A filter whose conditions must all hold. `text` is a part of the key."""
 
     text: str | None = None
     provider: str | None = None
@@ -61,14 +61,14 @@ class ModelFilter:
 
 
 class UnknownModel(InvalidInput):
-    """Nobody registered the model and the list of prices does not have it."""
+    """The model is neither registered nor in the price list."""
 
     code = "MODEL_NOT_FOUND"
 
 
 @dataclass(slots=True, eq=False)
 class Models:
-    """Registered models, then those of litellm's list."""
+    """Registered models, then the models of litellm's price list."""
 
     registered: dict[str, ModelInfo] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -78,13 +78,13 @@ class Models:
             self.registered.update(models)
 
     def find(self, key: str) -> ModelInfo | None:
-        """Retired ones too."""
+        """Finds retired models too."""
         return self.registered.get(key) or _listed(key)
 
     def get(self, key: str, today: date | None = None) -> ModelInfo:
-        """A model to be called. One nobody knows is passed on to litellm as it is, without a price.
+        """The model to call. An unknown one is passed to litellm as it is, without a price.
 
-        Raises `AICallRefused` for one that is retired, naming what to use instead.
+        Raises `AICallRefused` for a retired model and names its replacement.
         """
         successor = None if key in self.registered else SUCCESSORS.get(ALIASES.get(key, key))
         if successor is not None:
@@ -97,7 +97,7 @@ class Models:
         return found
 
     def list(self, where: ModelFilter, today: date | None = None) -> Sequence[ModelInfo]:
-        """By key, registered and listed ones."""
+        """Registered and listed models by key."""
         day = today or datetime.now(UTC).date()
         return [each for each in sorted(self._all(), key=lambda model: model.key) if _matches(each, where, day)]
 
@@ -148,11 +148,11 @@ def _matches(model: ModelInfo, where: ModelFilter, today: date) -> bool:
 
 
 MODELS = Models()
-"""What `register_models` and its companions work on, one for the process."""
+"""The registry that `register_models` and the functions below work on. There is one per process."""
 
 
 def register_models(models: Mapping[str, ModelInfo]) -> None:
-    """Makes models known by key, before those of litellm's list. Later ones win."""
+    """Registers models by key. They take precedence over litellm's price list, and later ones over earlier."""
     MODELS.register(models)
 
 
@@ -171,7 +171,7 @@ def list_models(where: ModelFilter | None = None) -> Sequence[ModelInfo]:
 
 
 def calculate_cost(key: str, usage: Usage, *, batch: bool = False, price: Price | None = None) -> float | None:
-    """US dollars; None when the price is not known."""
+    """The cost in US dollars; None when the price is unknown."""
     model = MODELS.find(key)
     known = price or (None if model is None else model.price_in_batches if batch else model.price)
     return None if known is None else known.of(usage)

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from engine.ai.books import Desk, Paid
+from engine.ai.call_ledger import BilledAnswer, CallContext
 from engine.ai.messages import ChatAnswer, Message
 from engine.ai.model_info import ModelInfo, Usage
 from engine.ai.text import ChatOptions, TextResult, ToolUse, ask, chat_request, generate, summed
@@ -21,7 +21,7 @@ _FENCE = re.compile(r"^\s*```[\w-]*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectResult[T]:
-    """`repaired`: the first answer did not fit and a second was asked for; both are in `usage` and `cost`."""
+    """`repaired`: the first answer did not fit, and the model gave a second; `usage` and `cost` include both."""
 
     object: T
     text: str
@@ -31,7 +31,7 @@ class ObjectResult[T]:
 
 
 async def generate_typed[T](
-    desk: Desk, model: ModelInfo, messages: list[Message], schema: type[T], options: ChatOptions
+    context: CallContext, model: ModelInfo, messages: list[Message], schema: type[T], options: ChatOptions
 ) -> ObjectResult[T]:
     """Raises `AIOutputError` when the second answer does not fit either."""
     adapter: TypeAdapter[T] = TypeAdapter(schema)
@@ -39,12 +39,12 @@ async def generate_typed[T](
     native = model.supports_schema
     asked = messages if native else [*messages, {"role": "user", "content": _in_words(wanted)}]
     request = replace(chat_request(model, asked, options), response_format=_format(wanted) if native else None)
-    first = await ask(desk, request, options, "object")
+    first = await ask(context, request, options, "object")
     try:
         return _result(adapter, [first])
     except ValidationError as error:
         repair = (*request.messages, *_repair(first.answer.text, error))
-    second = await ask(desk, replace(request, messages=repair), options, "object")
+    second = await ask(context, replace(request, messages=repair), options, "object")
     try:
         return _result(adapter, [first, second])
     except ValidationError as error:
@@ -90,24 +90,24 @@ def _repair(text: str, error: ValidationError) -> Sequence[Message]:
     return [{"role": "assistant", "content": text or "(nothing)"}, {"role": "user", "content": ask_again}]
 
 
-def _result[T](adapter: TypeAdapter[T], answers: list[Paid[ChatAnswer]]) -> ObjectResult[T]:
+def _result[T](adapter: TypeAdapter[T], answers: list[BilledAnswer[ChatAnswer]]) -> ObjectResult[T]:
     text = answers[-1].answer.text
     return ObjectResult(
         object=parse(adapter, text),
         text=text,
-        usage=sum((paid.usage for paid in answers), Usage()),
-        cost=summed(paid.cost for paid in answers),
+        usage=sum((billed.usage for billed in answers), Usage()),
+        cost=summed(billed.cost for billed in answers),
         repaired=len(answers) > 1,
     )
 
 
 async def with_output(
-    desk: Desk, model: ModelInfo, messages: list[Message], options: ChatOptions, use: ToolUse, *, output: Any
+    context: CallContext, model: ModelInfo, messages: list[Message], options: ChatOptions, use: ToolUse, *, output: Any
 ) -> TextResult:
-    """The loop, and then an object out of what it came to. Both are in the sums."""
-    result = await generate(desk, model, messages, options, use)
+    """Runs the tool loop, then asks for an object from its result. The sums include both."""
+    result = await generate(context, model, messages, options, use)
     ask_for_it = [*messages, {"role": "assistant", "content": result.text or "(done)"}, _AS_OUTPUT]
-    typed = await generate_typed(desk, model, ask_for_it, output, options)
+    typed = await generate_typed(context, model, ask_for_it, output, options)
     return replace(
         result,
         output=typed.object,

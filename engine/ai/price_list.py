@@ -1,4 +1,4 @@
-"""litellm's list of models and prices, read as the file it is: looking a price up does not import litellm."""
+"""litellm's list of models and prices. It is read from its file, so that a look-up does not import litellm."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ _FILE = "model_prices_and_context_window_backup.json"
 
 @cache
 def price_list() -> Mapping[str, Mapping[str, Any]]:
-    """By litellm's names. Empty where litellm is not installed: prices are unknown there."""
+    """The entries by litellm's names. Empty if litellm is not installed: then no price is known."""
     spec = find_spec("litellm")
     if spec is None or spec.origin is None:
         return {}

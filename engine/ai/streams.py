@@ -1,12 +1,12 @@
-"""Text from a model as it is written."""
+"""Streamed text from a model."""
 
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from engine.ai.books import Desk, Draft, OpenCall, draft_record, open_call, replayed, usage_of
 from engine.ai.budget import chat_bound, texts_to_count
+from engine.ai.call_ledger import CallContext, Draft, OpenCall, draft_record, open_call, replayed, usage_of
 from engine.ai.event_loop import run_now
 from engine.ai.messages import ChatAnswer, ChatRequest, Chunk, ChunkStream
 from engine.ai.model_info import Price, Usage
@@ -17,8 +17,8 @@ type OnChunk = Callable[[str], Awaitable[None] | None]
 
 
 @dataclass(slots=True)
-class _Heard:
-    """What has come so far."""
+class StreamAccumulator:
+    """Collects the chunks of a stream."""
 
     texts: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
@@ -41,15 +41,18 @@ class _Heard:
 
 
 class TextStream:
-    """The answer's text piece by piece, by `async for` or `for`. The request is sent when the first is asked for.
+    """Iterates over the answer's text, by `async for` or `for`. The first iteration sends the request.
 
-    Use it in a `with` (or `async with`), or end it by `close` / `aclose`, when it may not be read to its end: the call
-    is booked then, with what the provider said or what had come. Left alone, it is booked when it is garbage.
+    If you may stop before the end, use it in a `with` (or `async with`), or call `close` / `aclose`: the call is
+    settled then, with the provider's usage or with a count of the received text. Otherwise it is settled when the
+    stream is garbage collected.
     """
 
-    def __init__(self, desk: Desk, request: ChatRequest, price: Price | None, on_chunk: OnChunk | None) -> None:
-        self._desk, self._request, self._price, self._on_chunk = desk, request, price, on_chunk
-        self._heard, self._counted = _Heard(), 0
+    def __init__(
+        self, context: CallContext, request: ChatRequest, price: Price | None, on_chunk: OnChunk | None
+    ) -> None:
+        self._context, self._request, self._price, self._on_chunk = context, request, price, on_chunk
+        self._accumulated, self._counted = StreamAccumulator(), 0
         self._call: OpenCall | None = None
         self._chunks: ChunkStream | None = None
         self._given: Iterator[str] | None = None
@@ -91,7 +94,7 @@ class TextStream:
             self.close()
 
     async def aclose(self) -> None:
-        """Stops listening and books what was heard."""
+        """Stops reading and settles the call with the received text."""
         if self._chunks is not None and not self._ended:
             await self._chunks.close()
         await self._end()
@@ -100,17 +103,17 @@ class TextStream:
         run_now(self.aclose)
 
     async def aget_text(self) -> str:
-        """The whole text; reads what is left."""
+        """The whole text. Reads the rest of the stream."""
         async for _ in self:
             pass
-        return self._heard.answer().text
+        return self._accumulated.answer().text
 
     def get_text(self) -> str:
         return run_now(self.aget_text)
 
     async def aget_reasoning(self) -> str:
         await self.aget_text()
-        return self._heard.answer().reasoning
+        return self._accumulated.answer().reasoning
 
     def get_reasoning(self) -> str:
         return run_now(self.aget_reasoning)
@@ -124,7 +127,7 @@ class TextStream:
 
     @property
     def cost(self) -> float | None:
-        """US dollars, once it has ended; None when it is not known."""
+        """The cost in US dollars after the end; None when it is unknown."""
         return self._cost
 
     async def _next(self) -> str | None:
@@ -137,7 +140,7 @@ class TextStream:
             if chunk is None:
                 await self._end()
                 return None
-            self._heard.add(chunk)
+            self._accumulated.add(chunk)
             if chunk.text:
                 told = self._on_chunk(chunk.text) if self._on_chunk else None
                 if inspect.isawaitable(told):
@@ -145,8 +148,8 @@ class TextStream:
                 return chunk.text
 
     async def _begin(self) -> None:
-        request, desk = self._request, self._desk
-        self._counted = await desk.gateway.count_tokens(texts_to_count(request))
+        request, context = self._request, self._context
+        self._counted = await context.gateway.count_tokens(texts_to_count(request))
         draft = Draft(
             call_type="stream",
             model=request.model,
@@ -154,17 +157,17 @@ class TextStream:
             bound=chat_bound(request, self._counted),
             price=self._price,
         )
-        record = draft_record(desk, draft)
-        earlier = await replayed(desk, record)
+        record = draft_record(context, draft)
+        earlier = await replayed(context, record)
         if earlier is not None and isinstance(earlier.response, dict):
             self._cost, self._usage = earlier.cost, usage_of(earlier)
             answer = ChatAnswer.read(earlier.response, self._usage)
-            self._heard.reasoning.append(answer.reasoning)
+            self._accumulated.reasoning.append(answer.reasoning)
             self._given = iter([answer.text] if answer.text else [])
             return
-        self._call = await open_call(desk, draft, record)
+        self._call = await open_call(context, draft, record)
         try:
-            self._chunks = await desk.gateway.stream(request)
+            self._chunks = await context.gateway.stream(request)
         except AICallFailed as error:
             await self._fail(error)
             raise
@@ -177,14 +180,14 @@ class TextStream:
         try:
             return await self._chunks.next()
         except AICallFailed as error:
-            # What had come was made, and is paid for.
-            await (self._end(error) if any(self._heard.texts) else self._fail(error))
+            # The provider charges for the text it had sent.
+            await (self._end(error) if any(self._accumulated.texts) else self._fail(error))
             raise
 
     async def _fail(self, error: AICallFailed) -> None:
         self._ended = True
         assert self._call is not None
-        with call_span("stream", self._request.model, self._desk.topic) as span:
+        with call_span("stream", self._request.model, self._context.topic) as span:
             note_failure(span, error)
         await self._call.fail(error)
 
@@ -194,15 +197,15 @@ class TextStream:
         self._ended = True
         if self._call is None:
             return
-        answer = self._heard.answer()
+        answer = self._accumulated.answer()
         usage = answer.usage or await self._estimate(answer)
         notes = {"error": str(error)} if error else None
-        with call_span("stream", self._request.model, self._desk.topic) as span:
+        with call_span("stream", self._request.model, self._context.topic) as span:
             note_request(span, self._request.temperature, self._request.max_tokens)
             self._cost = await self._call.settle(answer.document(), usage, notes)
             self._usage = usage
             note_answer(span, usage, self._cost, [answer.finish_reason])
 
     async def _estimate(self, answer: ChatAnswer) -> Usage:
-        counted = await self._desk.gateway.count_tokens([answer.reasoning, answer.text])
+        counted = await self._context.gateway.count_tokens([answer.reasoning, answer.text])
         return replace(Usage(input_tokens=self._counted, output_tokens=counted), estimated=True)

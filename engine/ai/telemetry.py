@@ -1,6 +1,6 @@
 """Spans of model calls under the names of OpenTelemetry's conventions for generative AI.
 
-Without an SDK in the process nothing is recorded.
+Nothing is recorded without an SDK in the process.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,17 +25,17 @@ TOPIC = "workflow.ai.topic"
 COST = "workflow.ai.cost_usd"
 
 OPERATIONS = {"embed": "embeddings", "tool": "execute_tool"}
-"""By call type; everything else is a chat."""
+"""The operation names by call type. All other types are chats."""
 
 PROVIDERS = {"google": "gcp.gemini", "gemini": "gcp.gemini", "vertex_ai": "gcp.vertex_ai", "azure": "azure.ai.openai"}
-"""Where the conventions' name is not litellm's."""
+"""The conventions' provider names that differ from litellm's."""
 
 _TRACER = trace.get_tracer("engine.ai")
 
 
 @contextmanager
 def call_span(call_type: str, model: ModelInfo, topic: str) -> Iterator[Span]:
-    """A span around one call. An exception marks it as failed and goes on."""
+    """A span around one call. An exception marks the span as failed and is raised again."""
     operation = OPERATIONS.get(call_type, "chat")
     attributes = {
         OPERATION: operation,

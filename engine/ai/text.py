@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.ai.books import Desk, Draft, Paid, Sending, blank_record, pay
 from engine.ai.budget import chat_bound, texts_to_count
-from engine.ai.event_loop import to_its_end
+from engine.ai.call_ledger import BilledAnswer, CallContext, CallSpec, Draft, blank_record, execute_call
+from engine.ai.event_loop import shielded
 from engine.ai.messages import ChatAnswer, ChatRequest, Message, Prompt, ToolCall, user_message
 from engine.ai.model_info import ModelInfo, Price, Usage
 from engine.ai.telemetry import tool_span
@@ -18,7 +18,7 @@ from engine.domain.stored_value import Json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One answer of the model within a loop, and what came of the tools it called."""
+    """One answer of the model in a tool loop, and the results of its tool calls."""
 
     number: int
     text: str
@@ -34,9 +34,9 @@ type OnStep = Callable[[Step], Awaitable[None] | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextResult:
-    """`text` and `reasoning` are the last step's, tokens and cost the sum of all steps; `cost` None means unknown.
+    """`text` and `reasoning` are those of the last step; `usage` and `cost` are sums. `cost` None means unknown.
 
-    `output` is there when an `output=` schema was asked for.
+    `output` is set when an `output=` schema was given.
     """
 
     text: str
@@ -67,7 +67,7 @@ class TextResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatOptions:
-    """How to ask. `timeout` in seconds, for each request."""
+    """The options of chat requests. `timeout` is in seconds, for each request."""
 
     temperature: float | None = 0.7
     max_tokens: int | None = None
@@ -101,9 +101,11 @@ def first_messages(prompt: Prompt, instructions: str | None) -> list[Message]:
     return [*system, user_message(prompt)]
 
 
-async def ask(desk: Desk, request: ChatRequest, options: ChatOptions, call_type: str) -> Paid[ChatAnswer]:
-    """One request in the books."""
-    gateway = desk.gateway
+async def ask(
+    context: CallContext, request: ChatRequest, options: ChatOptions, call_type: str
+) -> BilledAnswer[ChatAnswer]:
+    """Makes one recorded request."""
+    gateway = context.gateway
     counted = await gateway.count_tokens(texts_to_count(request))
 
     async def measure(answer: ChatAnswer) -> Usage:
@@ -118,30 +120,30 @@ async def ask(desk: Desk, request: ChatRequest, options: ChatOptions, call_type:
         temperature=request.temperature,
         max_tokens=request.max_tokens,
     )
-    sending = Sending(
+    spec = CallSpec(
         send=lambda: gateway.chat(request),
         document=ChatAnswer.document,
         read=ChatAnswer.read,
         measure=measure,
         max_retries=options.max_retries,
     )
-    return await pay(desk, draft, sending)
+    return await execute_call(context, draft, spec)
 
 
 async def generate(
-    desk: Desk, model: ModelInfo, messages: list[Message], options: ChatOptions, use: ToolUse
+    context: CallContext, model: ModelInfo, messages: list[Message], options: ChatOptions, use: ToolUse
 ) -> TextResult:
-    """Asks, runs the tools that are called, and asks again with their results, `max_steps` times at most."""
+    """Sends the request, runs the tools that the model calls, and repeats with their results, `max_steps` times."""
     steps: list[Step] = []
     request = replace(chat_request(model, messages, options), tools=tuple(each.schema() for each in use.tools.values()))
     while True:
         choice = use.tool_choice if use.tools and not steps else None
         request = replace(request, messages=tuple(messages), tool_choice=choice)
-        paid = await ask(desk, request, options, "text")
-        answer = paid.answer
+        billed = await ask(context, request, options, "text")
+        answer = billed.answer
         goes_on = bool(answer.tool_calls) and len(steps) + 1 < use.max_steps
-        results = [await _run(desk, model, call, use) for call in answer.tool_calls] if goes_on else []
-        step = _step(len(steps) + 1, paid, results)
+        results = [await _run(context, model, call, use) for call in answer.tool_calls] if goes_on else []
+        step = _step(len(steps) + 1, billed, results)
         steps.append(step)
         await _tell(use.on_step, step)
         if not goes_on:
@@ -149,15 +151,15 @@ async def generate(
         messages += [_assistant(answer), *(result.message() for result in results)]
 
 
-def _step(number: int, paid: Paid[ChatAnswer], results: Sequence[ToolResult]) -> Step:
+def _step(number: int, billed: BilledAnswer[ChatAnswer], results: Sequence[ToolResult]) -> Step:
     return Step(
         number=number,
-        text=paid.answer.text,
-        reasoning=paid.answer.reasoning,
-        tool_calls=paid.answer.tool_calls,
+        text=billed.answer.text,
+        reasoning=billed.answer.reasoning,
+        tool_calls=billed.answer.tool_calls,
         tool_results=tuple(results),
-        usage=paid.usage,
-        cost=paid.cost,
+        usage=billed.usage,
+        cost=billed.cost,
     )
 
 
@@ -175,7 +177,7 @@ def _result(answer: ChatAnswer, steps: list[Step]) -> TextResult:
 
 
 def summed(costs: Any) -> float | None:
-    """None as soon as one of them is not known."""
+    """The sum of the costs; None if one of them is unknown."""
     known = list(costs)
     return None if None in known else sum(known)
 
@@ -194,9 +196,9 @@ async def _tell(on_step: OnStep | None, step: Step) -> None:
         await told
 
 
-async def _run(desk: Desk, model: ModelInfo, call: ToolCall, use: ToolUse) -> ToolResult:
-    """Logged under a topic of its own at no cost: the model's answers around it have been paid for."""
-    child = desk.under(f"{desk.topic}.tool.{call.name.replace('.', '_')}")
+async def _run(context: CallContext, model: ModelInfo, call: ToolCall, use: ToolUse) -> ToolResult:
+    """Runs a tool and records it under a topic of its own, without cost: only the model's answers cost."""
+    child = context.under(f"{context.topic}.tool.{call.name.replace('.', '_')}")
     with tool_span(call.name, child.topic):
         result = await run_tool(call, dict(use.tools))
     await log_free(
@@ -209,15 +211,15 @@ async def _run(desk: Desk, model: ModelInfo, call: ToolCall, use: ToolUse) -> To
     return result
 
 
-async def log_free(desk: Desk, model: ModelInfo, *, call_type: str, prompt: Json, response: Json) -> None:
+async def log_free(context: CallContext, model: ModelInfo, *, call_type: str, prompt: Json, response: Json) -> None:
     record = replace(
-        blank_record(desk, call_type, model),
+        blank_record(context, call_type, model),
         state=CallState.SETTLED,
         cost=0.0,
-        prompt=desk.content.kept(prompt),
-        response=desk.content.kept({"result": response}),
+        prompt=context.content.kept(prompt),
+        response=context.content.kept({"result": response}),
     )
-    await to_its_end(desk.log.log_call, record)
+    await shielded(context.log.log_call, record)
 
 
 def tool_use(

@@ -18,7 +18,7 @@ from engine.domain.stored_value import Json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """`run` takes the fields of `arguments` by name; it may be async. Its result is given to the model as JSON."""
+    """A tool. `run` takes the fields of `arguments` by name and may be async. The model gets its result as JSON."""
 
     name: str
     description: str
@@ -36,7 +36,7 @@ class Tool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResult:
-    """What came of a call. `error`: the model's arguments did not fit, and it was told so."""
+    """The result of a tool call. `error`: the model's arguments did not fit; the model gets the reason."""
 
     call: ToolCall
     arguments: Json
@@ -49,7 +49,7 @@ class ToolResult:
 
 
 def tool(function: Callable[..., Any]) -> Tool:
-    """A tool from a function's name, docstring and annotations. Raises `DefinitionError` where one is missing."""
+    """Makes a tool from a function's name, docstring and annotations. Raises `DefinitionError` when one is missing."""
     name = getattr(function, "__name__", "")
     hints = get_type_hints(function)
     fields: dict[str, Any] = {}
@@ -65,7 +65,7 @@ def tool(function: Callable[..., Any]) -> Tool:
 
 
 def as_tools(given: Sequence[Callable[..., Any] | Tool]) -> dict[str, Tool]:
-    """By name. Raises `DefinitionError` when two have the same."""
+    """The tools by name. Raises `DefinitionError` when two have the same name."""
     tools = [each if isinstance(each, Tool) else tool(each) for each in given]
     names = [each.name for each in tools]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
@@ -74,7 +74,7 @@ def as_tools(given: Sequence[Callable[..., Any] | Tool]) -> dict[str, Tool]:
 
 
 async def run_tool(call: ToolCall, tools: dict[str, Tool]) -> ToolResult:
-    """Runs what the model asked for. Its mistakes are told to it; what the function itself raises goes on."""
+    """Runs the tool that the model called. The model gets its own mistakes as results; the tool's errors are raised."""
     wanted = tools.get(call.name)
     if wanted is None:
         known = ", ".join(tools)

@@ -1,1 +1,1 @@
-"""The composition root: from settings to a working engine. The only package that picks adapters."""
+"""The composition root: builds an engine from settings. Only this package picks adapters."""

@@ -1,4 +1,4 @@
-"""The aws profile: PostgreSQL, S3, SQS and EventBridge, worked on one invocation at a time."""
+"""The aws profile: PostgreSQL, S3, SQS and EventBridge, with one invocation at a time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from engine.domain.errors import SettingsError
 from engine.executors.local import LocalExecutor
 from engine.hosts.options import HostOptions
 from engine.hosts.serverless import ServerlessHost
-from engine.kernel.deliveries import Delivery
+from engine.kernel.attempts import Attempt
 from engine.kernel.deps import Deps
 from engine.kernel.kernel import Kernel
 from engine.ports.clock import Clock
@@ -31,21 +31,21 @@ from engine.ports.registry import Registry
 from engine.settings import Settings
 
 CONNECTIONS = 3
-"""For the invocation, its heartbeat, and a hand-back while both are busy. Opened only when used."""
+"""Connections: for the invocation, its heartbeat, and a release on SIGTERM. Each is opened when it is needed."""
 
 TIME_RESERVE = 15.0
-"""Seconds of a function's time that no stage gets: to finish, flush and answer."""
+"""Seconds of a function's timeout that are reserved for finishing, flushing and answering."""
 
 ANSWER_RESERVE = 5.0
-"""Seconds that must be left besides a stage's timeout before it is begun: less than what its timeout leaves."""
+"""Seconds that must be left beyond a stage's timeout to start it; less than the timeout of the function leaves."""
 
 LEASE_MARGIN = 15.0
-"""Seconds a lease outlasts the invocation, and a message's invisibility the lease."""
+"""Seconds that a lease outlasts its invocation, and that a message stays hidden after the lease."""
 
 
 @dataclass(frozen=True, slots=True)
 class AwsEngine:
-    """A kernel over AWS, with what handlers do besides dispatching."""
+    """A kernel over AWS, and the queues that the handlers use."""
 
     settings: Settings
     kernel: Kernel
@@ -57,9 +57,9 @@ class AwsEngine:
         time_left: Callable[[], float],
         *,
         on_abandoned: Callable[[], None],
-        on_body: Callable[[Delivery], None] = lambda _delivery: None,
+        on_body: Callable[[Attempt], None] = lambda _attempt: None,
     ) -> ServerlessHost:
-        """A host for one invocation. Leases end with it, so they are never renewed for their own sake."""
+        """A host for one invocation. A lease lasts to its end, so it needs no renewal."""
         return ServerlessHost(
             self.kernel,
             worker_id=worker_id,
@@ -95,17 +95,17 @@ class AwsEngine:
 
     @property
     def dead_letters(self) -> QueueMessages:
-        """Where messages go that nobody can read. Raises `SettingsError` when none is configured."""
+        """The queue for undecodable messages. Raises `SettingsError` when none is configured."""
         if self.settings.dead_letter_queue_url is None:
             raise SettingsError("ENGINE_DEAD_LETTER_QUEUE_URL is not set, and a message that cannot be read came in")
         return QueueMessages(self.clients, self.settings.dead_letter_queue_url)
 
 
 def open_aws(settings: Settings, *, clients: Clients | None = None, clock: Clock | None = None) -> AwsEngine:
-    """Wires the engine. Connects to nothing yet, but for a secret with keys of models. Raises `SettingsError` when the
-    profile is another, or the secret is not what it should be.
+    """Wires the engine. It opens no connection, except to read the secret with the keys of models.
 
-    `clients` reach another AWS than the environment says; `clock` also replaces the database's.
+    Raises `SettingsError` for another profile or an invalid secret. `clients` replace those of the environment; `clock`
+    also replaces the database's clock.
     """
     if settings.profile != "aws":
         raise SettingsError(f"ENGINE_PROFILE is {settings.profile!r}; functions need 'aws' and its settings")
@@ -141,12 +141,12 @@ def open_aws(settings: Settings, *, clients: Clients | None = None, clock: Clock
 
 
 def message_hidden(time_left: float) -> float:
-    """Seconds a job's message stays invisible: until its lease, which outlasts the invocation, has surely ended."""
+    """Seconds that a job's message stays hidden: longer than the job's lease, which outlasts the invocation."""
     return time_left + 2 * LEASE_MARGIN
 
 
 def password_provider(settings: Settings, clients: Clients, clock: Clock) -> PasswordProvider | None:
-    """How connections get their password; None when the URL holds all they need."""
+    """The source of connection passwords; None when the URL needs none."""
     match settings.database_login:
         case "iam":
             address = urlsplit(settings.store_url)

@@ -1,4 +1,4 @@
-"""What `engine doctor` looks at."""
+"""The checks of `engine doctor`."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ from engine.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing `engine doctor` looked at."""
+    """The result of one check."""
 
     name: str
     ok: bool
@@ -23,7 +23,7 @@ class Check:
 
 
 def diagnose(settings: Settings) -> Sequence[Check]:
-    """Looks at everything the engine needs, and does not stop at the first fault."""
+    """Runs every check; a fault does not stop the others."""
     return [_check_python(), _check_home(settings.home), _check_registry(settings), _check_store(settings)]
 
 

@@ -1,4 +1,4 @@
-"""The embedded profile: SQLite, or any database, and files, worked on by this machine."""
+"""The embedded profile: SQLite or another database, and files, with workers on this machine."""
 
 import os
 from datetime import timedelta
@@ -18,9 +18,9 @@ from engine.domain.errors import EngineError, StoreError
 from engine.executors.local import LocalExecutor
 from engine.hosts.options import DEFAULTS, HostOptions
 from engine.hosts.worker import WorkerHost
-from engine.kernel.deliveries import LeaseRelease
+from engine.kernel.attempts import LeaseRelease
 from engine.kernel.deps import Deps
-from engine.kernel.doorbells import InProcessDoorbells
+from engine.kernel.in_process_job_transport import InProcessJobTransport
 from engine.kernel.kernel import Kernel
 from engine.kernel.pruning import Pruned, prune
 from engine.ports.event_sink import EventSink
@@ -32,7 +32,7 @@ from engine.settings import Settings
 def build_kernel(
     settings: Settings, job_transport: JobTransport, scheduler: Scheduler, *, event_sink: EventSink | None = None
 ) -> Kernel:
-    """A kernel over the stores that settings name. Child processes build their own by this."""
+    """Builds a kernel over the stores that the settings name. Child processes call it too."""
     persistence, registry, ids = SqlPersistence(settings.store_url), load_registry(settings), SystemIds()
     return Kernel(
         Deps(
@@ -52,16 +52,16 @@ def build_kernel(
 
 
 FIRST_PATIENCE = 5.0
-"""Seconds in which a database must answer for the first time."""
+"""Seconds that a database has for its first answer."""
 
 
 class Engine:
-    """An open engine: a kernel with its stores, and the means to work in this process."""
+    """An open engine: a kernel with its stores, and workers in this process."""
 
     def __init__(self, settings: Settings, *, event_sink: EventSink | None = None) -> None:
         self.settings = settings
-        self.doorbells, self._timers = InProcessDoorbells(), InProcessTimers()
-        self.kernel = build_kernel(settings, self.doorbells, self._timers, event_sink=event_sink)
+        self.notifications, self._timers = InProcessJobTransport(), InProcessTimers()
+        self.kernel = build_kernel(settings, self.notifications, self._timers, event_sink=event_sink)
         self.registry = self.kernel.deps.registry
 
     def worker(
@@ -73,10 +73,10 @@ class Engine:
         pools: tuple[str, ...] = ("default",),
         options: HostOptions = DEFAULTS,
     ) -> WorkerHost:
-        """A host that is not started yet. With `in_process` its slots are threads, otherwise child processes."""
+        """A host, not started. With `in_process` its slots are threads, otherwise child processes."""
         return WorkerHost(
             self.kernel,
-            doorbells=self.doorbells,
+            notifications=self.notifications,
             timers=self._timers,
             slots=slots,
             pools=pools,
@@ -87,7 +87,7 @@ class Engine:
         )
 
     def recover(self) -> int:
-        """Takes back at once what dead workers of this machine held. Gives how many jobs that were."""
+        """Releases the leases of dead workers on this machine. Gives their number."""
         dead = dead_workers(self.settings.worker_locks)
         released = self.kernel.dispatch(LeaseRelease(worker_ids=tuple(dead)))
         for worker_id in dead:
@@ -110,8 +110,10 @@ class Engine:
 
 
 def open_engine(settings: Settings, *, event_sink: EventSink | None = None, reading: bool = False) -> Engine:
-    """Opens the stores. Raises `SettingsError`, `StoreBehind`, `StoreUnavailable`, or `StoreError` for a folder that
-    cannot be written; with `reading` it need not be."""
+    """Opens the stores. `reading` accepts a folder that cannot be written to.
+
+    Raises `SettingsError`, `StoreBehind`, `StoreUnavailable`, or `StoreError` for a folder without write access.
+    """
     if settings.database_url is not None:
         _check_reachable(settings.database_url)
     if not (reading and settings.home.is_dir()):
@@ -126,7 +128,7 @@ def open_engine(settings: Settings, *, event_sink: EventSink | None = None, read
 
 
 def _check_reachable(url: str) -> None:
-    """Says within seconds that a database is not there; workers that know it was are more patient."""
+    """Raises within seconds when the database does not answer. Running workers wait longer."""
     persistence = SqlPersistence(url, patience=FIRST_PATIENCE, connect_timeout=FIRST_PATIENCE)
     try:
         persistence.read(lambda tx: tx.now())

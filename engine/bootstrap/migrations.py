@@ -1,4 +1,4 @@
-"""Bringing the store to this code's schema."""
+"""Migrates the database to this code's schema."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from engine.settings import Settings
 
 
 def migrate(settings: Settings, *, password: Callable[[], str] | None = None) -> str:
-    """Brings the database to this code's schema, in one transaction, and then the application's role up to it.
+    """Migrates the database to this code's schema in one transaction, then grants the application's role.
 
     Gives the database's revision.
     """
@@ -23,5 +23,5 @@ def migrate(settings: Settings, *, password: Callable[[], str] | None = None) ->
 
 
 def migration_sql(settings: Settings) -> str:
-    """What `migrate` would execute on an empty database, as SQL."""
+    """The SQL that `migrate` would execute on an empty database."""
     return as_sql(settings.store_url)

@@ -1,4 +1,4 @@
-"""How a kernel's stages reach models."""
+"""Wires a kernel's stages to models."""
 
 import os
 from collections.abc import Mapping
@@ -19,8 +19,10 @@ KEY_SUFFIX = "_API_KEY"
 
 
 def with_model_keys(settings: Settings, keys: Mapping[str, Json]) -> Settings:
-    """The settings with these keys, which become variables of this process too: litellm reads the keys of most
-    providers there. Raises `SettingsError` for a name that is no key's."""
+    """Adds the keys to the settings and to this process's environment, where litellm reads most of them.
+
+    Raises `SettingsError` for a name that is not that of a key.
+    """
     wrong = sorted(name for name, key in keys.items() if not name.endswith(KEY_SUFFIX) or not isinstance(key, str))
     if wrong:
         raise SettingsError(
@@ -34,7 +36,7 @@ def with_model_keys(settings: Settings, keys: Mapping[str, Json]) -> Settings:
 
 
 def stage_ai(settings: Settings, persistence: Persistence, registry: Registry, ids: Ids) -> StageAI:
-    """Nothing is imported or connected to before a stage calls a model."""
+    """The imports and connections are made when a stage first calls a model."""
     keys = {
         "anthropic": settings.anthropic_api_key,
         "google": settings.gemini_api_key,

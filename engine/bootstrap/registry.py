@@ -1,4 +1,4 @@
-"""The workflows of a deployment, each imported when it is first asked for."""
+"""The workflows of a deployment. Each is imported at its first use."""
 
 import sys
 import traceback
@@ -12,7 +12,7 @@ from engine.settings import Settings
 
 
 class WorkflowRegistry:
-    """Workflows by id, each imported when it is first asked for."""
+    """Workflows by id. Each is imported at its first use."""
 
     def __init__(self, targets: Mapping[str, str], pool_timeouts: Mapping[str, float] | None = None) -> None:
         self._targets, self._pool_timeouts = dict(targets), pool_timeouts
@@ -55,7 +55,7 @@ def _check_pools(workflow: Workflow[Any, Any], pool_timeouts: Mapping[str, float
 def load_registry(settings: Settings, pool_timeouts: Mapping[str, float] | None = None) -> WorkflowRegistry:
     """The registry that `ENGINE_REGISTRY` names. Raises `SettingsError` when it cannot be imported or is no mapping.
 
-    With `pool_timeouts`, asking for a workflow raises it too when a stage's pool is missing or too short for it.
+    With `pool_timeouts`, getting a workflow also raises it when a stage's pool is missing or its timeout too short.
     """
     code = str(settings.code.resolve())
     if code not in sys.path:
@@ -89,7 +89,7 @@ def _attribute(target: object, what: str) -> object:
 
 
 def _described(error: Exception) -> str:
-    """The error and the line it came from. A syntax error names its line itself."""
+    """The error and its line. A syntax error names its line itself."""
     said = f"{type(error).__name__}: {error}"
     if isinstance(error, SyntaxError):
         return said

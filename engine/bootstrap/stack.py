@@ -1,4 +1,4 @@
-"""A deployed stack as the command line sees it: commands and reads, answered by its maintenance function."""
+"""A client of a deployed stack. Its maintenance function answers the commands and reads."""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ from engine.ports.registry import Registry
 from engine.ports.transaction import AnnotationFilter, RunFilter
 
 MOST = 1000
-"""What one read gives at most."""
+"""The largest page of one read."""
 
 RESULTS: Mapping[type, Any] = {
     RunCreate: RunCreateResult,
@@ -50,7 +50,7 @@ RESULTS: Mapping[type, Any] = {
 
 
 class StackReads(Reads):
-    """`Reads` over the wire. Values in the blob store come as references, but for a run's input and output."""
+    """`Reads` over the wire. Values in the blob store are given as references, except a run's input and output."""
 
     def __init__(self, calls: StackCalls) -> None:
         self._calls = calls
@@ -148,7 +148,7 @@ class StackAnnotations:
 
 
 class StackKernel:
-    """What callers use of a kernel."""
+    """The part of a kernel that the command line uses."""
 
     def __init__(self, calls: StackCalls) -> None:
         self._calls = calls
@@ -156,10 +156,10 @@ class StackKernel:
         self.annotations = StackAnnotations(self.reads)
 
     def dispatch(self, command: Command[Any] | Mapping[str, Any]) -> Any:
-        """Raises `RefusedError` for commands that only workers give."""
+        """Raises `RefusedError` for commands that only workers may send."""
         parsed = parse_command(command) if isinstance(command, Mapping) else command
         if isinstance(parsed, RunCreate) and parsed.idempotency_key is None:
-            # An invocation whose answer is lost is made again, and must not start a second run.
+            # An invocation whose answer was lost is repeated, and must not start a second run.
             parsed = parsed.model_copy(update={"idempotency_key": uuid.uuid4().hex})
         if type(parsed) not in RESULTS:
             raise RefusedError(f"{type(parsed).__name__} is done in the stack by itself, not from outside")
@@ -168,13 +168,13 @@ class StackKernel:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """`registry` is this machine's: it names the stages, the stack knows what they do."""
+    """An open stack. `registry` is that of this machine; it is used for the names of stages."""
 
     kernel: StackKernel
     registry: Registry
 
     def recover(self) -> int:
-        """Leases in a stack end by themselves."""
+        """A no-op: leases in a stack expire by themselves."""
         return 0
 
     def worker(self, **_options: object) -> Any:

@@ -1,1 +1,1 @@
-"""The command line: one file per noun; verbs dispatch commands. Knows no adapter."""
+"""The command line. Each noun has a file; its verbs dispatch commands. It imports no adapter."""

@@ -1,4 +1,4 @@
-"""What `engine dev --cloud` and `engine run --cloud` have in common: a local cloud, and a run seen through in it."""
+"""The local cloud of `engine dev --cloud` and `engine run --cloud`, and running a workflow in it."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from engine.cli.interruption import Interruption
 from engine.cli.invocation import LOCAL, Invocation
 from engine.cli.printing import note
 from engine.cli.run_report import report_run
-from engine.cli.watching import Ending, view_for, watch
+from engine.cli.watching import StopReason, view_for, watch
 from engine.domain.errors import RefusedError
 from engine.domain.lifecycle import TERMINAL
 from engine.domain.stored_value import Json
@@ -27,7 +27,7 @@ FLUSH_SECONDS = 10.0
 
 @contextmanager
 def local_cloud(invocation: Invocation) -> Iterator["LocalCloud"]:
-    """A fresh one, announced for the invocation's home. Its functions ask the invocation's models."""
+    """A fresh local cloud, announced for the invocation's home. Its functions call the invocation's models."""
     from engine.localcloud.cloud import LocalCloud  # noqa: PLC0415 - brings boto3 and the database libraries
     from engine.localcloud.running import announced, pools_of, running  # noqa: PLC0415 - brings them too
 
@@ -43,14 +43,14 @@ def local_cloud(invocation: Invocation) -> Iterator["LocalCloud"]:
 
 
 def run_in_cloud(invocation: Invocation, command: Mapping[str, Json], *, follow: bool, timeout: float | None) -> int:
-    """Creates the run where the local cloud of this home is, or in one of its own. Gives the exit code."""
+    """Creates the run in the home's local cloud, or in a temporary one. Gives the exit code."""
     with _connected(invocation) as (engine, stays):
         run_id = engine.kernel.dispatch(command).workflow_run_id
         view = view_for(as_json=invocation.json, lines=follow)
         with Interruption() as interruption:
             workflow = engine.registry.get_workflow(str(command["workflow_id"]))
             follower = Follower(engine.kernel.reads, run_id, workflow)
-            ending = watch(follower, view, interruption, timeout, every=invocation.look_every)
+            stopped = watch(follower, view, interruption, timeout, every=invocation.look_every)
             there = replace(invocation, stack=LOCAL)
             status = report_run(there, engine.kernel.reads, run_id, hints=stays)
             _say_where(engine, run_id)
@@ -61,12 +61,12 @@ def run_in_cloud(invocation: Invocation, command: Mapping[str, Json], *, follow:
         if status in TERMINAL:
             return OF_STATUS[status]
         note("the run had not ended")
-        return ExitCode.TIMEOUT if ending is Ending.TIMEOUT else interruption.exit_code
+        return ExitCode.TIMEOUT if stopped is StopReason.TIMEOUT else interruption.exit_code
 
 
 @contextmanager
 def _connected(invocation: Invocation) -> Iterator[tuple["AwsEngine", bool]]:
-    """An engine over the home's local cloud, and whether that stays when the run has ended."""
+    """An engine over the home's local cloud, and True when the cloud outlives the run."""
     from engine.localcloud.running import connect, running  # noqa: PLC0415 - brings boto3 and the database libraries
 
     if environment := running(invocation.settings().home):
@@ -83,7 +83,7 @@ def _connected(invocation: Invocation) -> Iterator[tuple["AwsEngine", bool]]:
 
 
 def _say_where(engine: "AwsEngine", run_id: str) -> None:
-    """Events are published by the invocation that ended the run, a moment after its end."""
+    """Waits for the last events: the invocation that ended the run publishes them shortly after."""
     reads, end = engine.kernel.reads, time.monotonic() + FLUSH_SECONDS
     run = reads.run(run_id).run
     events = reads.events(run_id)

@@ -1,4 +1,4 @@
-"""`engine dev`: a deployment, or made-up models, on this machine until it is told to stop."""
+"""`engine dev`: runs a deployment, or fake models, on this machine until it is stopped."""
 
 import os
 import shlex
@@ -26,7 +26,7 @@ def dev(
     cloud: Annotated[bool, typer.Option("--cloud", help="Emulated AWS, PostgreSQL and the real handlers.")] = False,
     fake_ai: Annotated[bool, typer.Option("--fake-ai", help="A server of models that are made up.")] = False,
 ) -> None:
-    """Run a deployment on this machine, or made-up models, or both, until SIGTERM or Ctrl-C. Nothing is left then."""
+    """Run a deployment or fake models, or both, on this machine until SIGTERM or Ctrl-C. Everything is removed then."""
     invocation: Invocation = ctx.with_resource(with_fake_ai(ctx.obj, kept=not cloud)) if fake_ai else ctx.obj
     if not cloud and not fake_ai:
         raise InvalidInput("say what to run: engine dev --cloud, engine dev --fake-ai, or both")
@@ -59,7 +59,7 @@ def _say(cloud: "LocalCloud", invocation: Invocation) -> None:
             ("database", cloud.environment["DATABASE_URL"]),
             ("logs", cloud.folder),
             *((f"queue {pool}", queue.url) for pool, queue in resources.work.items()),
-            ("queue of wakes", resources.control.url),
+            ("control queue", resources.control.url),
             ("events seen", resources.seen.url),
             ("models", invocation.ai_base_url),
         ]

@@ -1,4 +1,4 @@
-"""`engine dlq`: events that could not be handled, however often they were tried."""
+"""`engine dlq`: events that failed at every retry."""
 
 from typing import Annotated
 
@@ -38,7 +38,7 @@ def list_dead(
 def show(
     ctx: typer.Context, event: Annotated[str, typer.Argument(metavar="EVENT", help="An id from the list.")]
 ) -> None:
-    """Show one event with its payload and what went wrong."""
+    """Show one event with its payload and its error."""
     invocation: Invocation = ctx.obj
     run, _, sequence = event.rpartition(".")
     with invocation.reading() as engine:

@@ -1,4 +1,4 @@
-"""`engine doctor`: what is configured, reachable and up to date."""
+"""`engine doctor`: checks the configuration, the connections and the schema."""
 
 import typer
 

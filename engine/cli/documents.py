@@ -1,4 +1,4 @@
-"""Runs as JSON: the form scripts read."""
+"""Runs as JSON documents, for scripts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from engine.kernel.reads import Reads, RunView
 
 
 def run_summary(run: RunRecord) -> dict[str, Json]:
-    """What a list shows."""
+    """A run in a list."""
     return {
         "run_id": run.id,
         "workflow_id": run.workflow_id,
@@ -43,7 +43,7 @@ def run_document(reads: Reads, view: RunView) -> dict[str, Json]:
 
 
 def export_document(reads: Reads, view: RunView, annotations: Sequence[object]) -> dict[str, Json]:
-    """Everything that is kept of a run, values included; artifacts by name, size and SHA-256."""
+    """Everything stored of a run, with its values; artifacts by name, size and SHA-256."""
     run = view.run
     values = {stage.stage_id: _values(reads, stage) for stage in view.stages}
     document = run_document(reads, view)
@@ -67,9 +67,9 @@ def stage_documents(view: RunView, events: Sequence[OutboxRecord]) -> list[dict[
     marks: dict[tuple[str, int], list[Mark]] = {}
     for event in events:
         if mark := mark_of(event):
-            marks.setdefault((event.payload["stage_id"], event.payload["attempt"]), []).append(mark)
+            marks.setdefault((event.payload["stage_id"], event.payload["generation"]), []).append(mark)
     return [
-        _stage_document(stage, jobs.get(stage.id), marks.get((stage.stage_id, stage.attempt), []), view.run)
+        _stage_document(stage, jobs.get(stage.id), marks.get((stage.stage_id, stage.generation), []), view.run)
         for stage in view.stages
     ]
 
@@ -83,8 +83,8 @@ def _stage_document(
         "name": stage.stage_name,
         "execution_group": stage.execution_group,
         "status": stage.status,
-        "attempt": stage.attempt,
-        "deliveries": job.attempt if job else 0,
+        "generation": stage.generation,
+        "attempts": job.attempt if job else 0,
         "duration_ms": stage.duration_ms,
         "queued_ms": round(time.queued * 1000),
         "running_ms": round(time.running * 1000),

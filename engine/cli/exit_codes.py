@@ -1,4 +1,4 @@
-"""What the process says to the shell. Scripts depend on these numbers."""
+"""The exit codes of the process. Scripts depend on these numbers."""
 
 from collections.abc import Mapping
 from enum import IntEnum
@@ -21,4 +21,4 @@ OF_STATUS: Mapping[Status, ExitCode] = {
     Status.FAILED: ExitCode.FAILED,
     Status.CANCELLED: ExitCode.CANCELLED,
 }
-"""Of a run that has ended."""
+"""The exit codes of ended runs."""

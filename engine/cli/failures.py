@@ -1,4 +1,4 @@
-"""Errors as a user meets them: a sentence on stderr, an object with `-o json`, and a stable exit code."""
+"""Shows errors to the user: a sentence on stderr, or an object with `-o json`, and a stable exit code."""
 
 import json
 import sys
@@ -42,11 +42,11 @@ def failure_of(error: Exception) -> Failure:
 
 
 def report(error: Exception, *, as_json: bool, debug: bool) -> int:
-    """Says what happened. Gives the exit code."""
+    """Prints the error. Gives the exit code."""
     failure = failure_of(error)
     if debug:
         traceback.print_exception(error)
-    if failure.message:  # empty when all that was wrong is that nothing was asked: the help is the answer
+    if failure.message:  # empty when no command was given: typer has printed the help
         sys.stderr.write(f"error: {failure.message}\n")
     if as_json:
         sentence = failure.message.splitlines()[0] if failure.problems else failure.message

@@ -1,4 +1,4 @@
-"""`--fake-ai`: every model is answered by a server in this process."""
+"""`--fake-ai`: a server in this process answers for every model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ FakeAI = Annotated[bool, typer.Option("--fake-ai", help="Models made up here: no
 
 @contextmanager
 def with_fake_ai(invocation: Invocation, *, kept: bool) -> Iterator[Invocation]:
-    """The invocation, with its models on loopback. `kept`: batches stay in the home, so that a run can be resumed."""
+    """The invocation with its models on loopback. `kept` stores batches in the home, so that a run can be resumed."""
     from engine.testing.fake_ai import FakeAIServer  # noqa: PLC0415 — only wanted with the flag
 
     folder = invocation.settings().home / "fake-ai" if kept else None

@@ -1,4 +1,4 @@
-"""A run as it goes: looked at again and again through `kernel.reads`, without holding up anything."""
+"""Follows a run: polls it through `kernel.reads`, without locks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ from engine.kernel.reads import Reads, RunView
 
 PAGE = 1000
 LATE_LOGS = timedelta(seconds=15)
-"""Parallel stages write their logs in batches, so older lines may appear after newer ones; not later than this."""
+"""Seconds by which an older log line may appear after a newer one: parallel stages write their logs in batches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageNow:
-    """One stage of the workflow; without a record it has not been reached."""
+    """One stage of the workflow. Its record is None until the run reaches it."""
 
     id: str
     name: str
@@ -35,7 +35,7 @@ class StageNow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """What was found at one look: the run, all its stages, and what is new since the look before."""
+    """A snapshot: the run, all its stages, and the logs and events since the snapshot before."""
 
     at: datetime
     run: RunRecord
@@ -53,7 +53,7 @@ class Moment:
 
 
 class Logs:
-    """The lines of a run, each once, in about the order of writing."""
+    """The log lines of a run, each once, in nearly chronological order."""
 
     def __init__(self, reads: Reads, run_id: str, stage_id: str | None = None) -> None:
         self._reads, self._run_id, self._stage_id = reads, run_id, stage_id
@@ -99,7 +99,7 @@ class Events:
 
 
 class Follower:
-    """Looks at one run. `workflow` names the stages that have no record yet; without it they are not shown."""
+    """Polls one run. `workflow` names the stages that have no record yet; without it they are not shown."""
 
     def __init__(self, reads: Reads, run_id: str, workflow: Workflow[Any, Any] | None) -> None:
         self._reads, self._run_id, self._workflow = reads, run_id, workflow
@@ -108,12 +108,12 @@ class Follower:
         self._last_log: dict[str, str] = {}
 
     def look(self) -> Moment:
-        """The run is read first: once it has ended, everything that belongs to it is there to be read."""
+        """Reads a snapshot. The run is read first: when it has ended, all its logs and events can be read."""
         view = self._reads.run(self._run_id)
         events, logs = self._events.new(), self._logs.new()
         for event in events:
             if mark := mark_of(event):
-                self._marks.setdefault((event.payload["stage_id"], event.payload["attempt"]), []).append(mark)
+                self._marks.setdefault((event.payload["stage_id"], event.payload["generation"]), []).append(mark)
         self._last_log |= {log.stage_id: log.message for log in logs if log.stage_id is not None}
         now = datetime.now(UTC)
         return Moment(at=now, run=view.run, stages=self._stages(view, now), events=events, logs=logs)
@@ -143,7 +143,7 @@ class Follower:
     ) -> StageNow:
         if record is None:
             return stage
-        marks = self._marks.get((record.stage_id, record.attempt), ())
+        marks = self._marks.get((record.stage_id, record.generation), ())
         return StageNow(
             id=stage.id,
             name=stage.name,

@@ -1,4 +1,4 @@
-"""Values as people read them, and durations as people write them."""
+"""Formats values for people, and parses durations."""
 
 import re
 from collections.abc import Iterable
@@ -53,7 +53,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def cost(dollars: float, unknown: int) -> str:
-    """Of calls of which `unknown` have a price that nobody knows."""
+    """Formats a cost. `unknown` is the number of calls without a known price."""
     if not unknown:
         return money(dollars)
     return f"{f'{money(dollars)} + ' if dollars else ''}unknown ({counted(unknown, 'call')})"
@@ -79,7 +79,7 @@ def local_time(at: datetime) -> str:
 
 
 def printable(text: str) -> str:
-    """Without what could steer a terminal."""
+    """The text without control characters."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
@@ -88,7 +88,7 @@ def one_line(text: str) -> str:
 
 
 def short_id(run_id: str, among: Iterable[str] = ()) -> str:
-    """As much of the id as tells it from the others."""
+    """The shortest prefix that tells the id from the others."""
     others = [other for other in among if other != run_id]
     length = SHORT_ID
     while any(other.startswith(run_id[:length]) for other in others) and length < len(run_id):

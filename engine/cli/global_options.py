@@ -1,4 +1,4 @@
-"""Options every command has. They may stand before or after the command."""
+"""The options of every command. They may stand before or after the command."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -8,7 +8,7 @@ FLAGS = frozenset({"--debug"})
 
 
 def to_the_front(args: Sequence[str]) -> list[str]:
-    """The same words, global options first. What follows `--` stays as it is."""
+    """Moves global options to the front. Words after `--` stay in place."""
     front: list[str] = []
     rest: list[str] = []
     words = iter(args)
@@ -25,7 +25,7 @@ def to_the_front(args: Sequence[str]) -> list[str]:
 
 
 def wants_json(args: Sequence[str]) -> bool:
-    """Whether the words ask for JSON, for errors found before they are understood."""
+    """True when the words ask for JSON, for errors before they are parsed."""
     front = to_the_front(args)
     asked = {"-ojson", "-o=json", "--output=json"}
     return not asked.isdisjoint(front) or any(

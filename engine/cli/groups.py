@@ -1,4 +1,4 @@
-"""A command group that loads a command's module when the command is used: help costs nothing but help."""
+"""A command group that imports a command's module when the command is used, so that help is fast."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -10,11 +10,11 @@ from typer.main import get_command
 from engine.cli.global_options import to_the_front
 
 type Summaries = Mapping[str, str]
-"""The line in the list of commands, by command; the command `name` is the Typer `engine.cli.name:app`."""
+"""The help line of each command. The command `name` is the Typer app `engine.cli.name:app`."""
 
 
 class LazyGroup(TyperGroup):
-    """Subclasses say which commands there are. Global options may stand anywhere on the line."""
+    """A group whose subclasses list the commands. Global options may stand anywhere on the line."""
 
     summaries: ClassVar[Summaries] = {}
 

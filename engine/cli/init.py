@@ -1,4 +1,4 @@
-"""`engine init`: a small project whose workflow runs at once."""
+"""`engine init`: creates a small project with a workflow that runs."""
 
 from importlib import resources
 from pathlib import Path

@@ -1,11 +1,11 @@
-"""What `--input` and `--config` mean, decided before anything is opened or written.
+"""Parses `--input` and `--config` before anything is opened or written.
 
 A value that is JSON, or begins like a JSON object, array or string, is JSON. `-` is standard input, which holds JSON.
 Anything else names a file: the content of a `.json` file is the value; any other file stands for `{"path": …}` where
 the workflow's input has a field `path`. A file whose name looks like JSON is written with `./` before it.
 
-A run that works elsewhere cannot read this machine's files: there a text file stands for `{"content": …, "name": …}`,
-where the input has these fields.
+A run on another machine cannot read this machine's files: there a text file stands for
+`{"content": …, "name": …}` if the input has these fields.
 """
 
 import json
@@ -20,16 +20,16 @@ from engine.domain.stored_value import Json
 
 type AnyWorkflow = Workflow[Any, Any]
 type OfFile = Callable[[Path], Json]
-"""The value that a file which is not JSON stands for; None where it stands for nothing."""
+"""The value of a file that is not JSON; None when the input has no field for it."""
 
 _BEGINS_LIKE_JSON = ("{", "[", '"')
 _SHOWN = 60
 _MOST_CONTENT = 4 * 2**20
-"""Bytes. Lambda takes requests of 6 MB, in which text that is not ASCII or has many line ends grows."""
+"""Bytes. Lambda takes requests of 6 MB, and JSON makes text longer that has many line ends or is not ASCII."""
 
 
 def run_input(given: str | None, workflow: AnyWorkflow, *, elsewhere: bool = False) -> Json:
-    """The workflow's input in its stored form. `elsewhere`: the run is not on this machine. Raises `InvalidInput`."""
+    """The workflow's input in its stored form. `elsewhere`: the run is on another machine. Raises `InvalidInput`."""
     if given is None:
         return _default_input(workflow)
     value = _value_of(given, "--input", _sent(workflow) if elsewhere else _named(workflow))
@@ -37,19 +37,19 @@ def run_input(given: str | None, workflow: AnyWorkflow, *, elsewhere: bool = Fal
 
 
 def refuse_for_stack(**local: bool) -> None:
-    """Raises `InvalidInput` for those options that `--stack` cannot have."""
+    """Raises `InvalidInput` for options that do not go with `--stack`."""
     given = [f"--{name.replace('_', '-')}" for name, is_given in local.items() if is_given]
     if given:
         raise InvalidInput(f"--stack runs where it is deployed; leave out {' and '.join(given)}")
 
 
 def stage_input(given: str) -> Json:
-    """JSON for one stage, whose schema is checked when it runs. Raises `InvalidInput`."""
+    """The JSON input of one stage, which is validated when the stage runs. Raises `InvalidInput`."""
     return _value_of(given, "--input", _means_nothing)
 
 
 def run_config(given: str | None, workflow: AnyWorkflow) -> dict[str, dict[str, Json]]:
-    """The options given, checked against the workflow. Raises `InvalidInput`."""
+    """The given options, validated against the workflow. Raises `InvalidInput`."""
     value = {} if given is None else _value_of(given, "--config", _means_nothing)
     if not isinstance(value, dict):
         raise InvalidInput(f"--config is {_brief(json.dumps(value))}; give an object with the options of each stage")
@@ -99,7 +99,7 @@ def _named(workflow: AnyWorkflow) -> OfFile:
 
 
 def _sent(workflow: AnyWorkflow) -> OfFile:
-    """What a file stands for on another machine."""
+    """The value of a file for another machine."""
 
     def value(path: Path) -> Json:
         fields = _fields(workflow)
@@ -133,7 +133,7 @@ def _parsed(text: str, what: str) -> Json:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        line = text.split("\n")[error.lineno - 1]  # as the parser counts lines
+        line = text.split("\n")[error.lineno - 1]  # the JSON parser counts lines like this
         near = f" near {_brief(line[max(0, error.colno - 21) :])}" if line else ""
         where = f"line {error.lineno}, column {error.colno}"
         raise InvalidInput(f"{what} is not JSON: {error.msg} at {where}{near}") from error

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a run is worked on: the first asks to stop, the second stops."""
+"""Ctrl-C and SIGTERM during work on a run: the first stops gracefully, the second at once."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from engine.cli.printing import note
 
 
 class Interruption:
-    """Handles both signals while it is entered. For the main thread."""
+    """A context manager that handles both signals. Use it in the main thread."""
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -33,7 +33,7 @@ class Interruption:
         return self._happened.is_set()
 
     def wait(self, seconds: float | None) -> bool:
-        """Sleeps that long, less when a signal comes. Whether one has come."""
+        """Sleeps for so many seconds, or until a signal. True when a signal has come."""
         return self._happened.wait(seconds)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""What one call of the CLI was told before its command, and the way from there to the engine."""
+"""The global options of one CLI call, and the engine that they select."""
 
 import shutil
 import sys
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 LOCAL = "local"
-"""The stack's name that stands for the local cloud of the home."""
+"""The name of the stack that means the home's local cloud."""
 
 
 class OutputFormat(StrEnum):
@@ -30,7 +30,7 @@ class OutputFormat(StrEnum):
 
 
 def program() -> Path:
-    """How to call this console script again: by its name where the shell finds it, else as it was called."""
+    """The command that calls this script again: its name if the shell finds it, else the path of this call."""
     called, name = Path(sys.argv[0]), Path("engine")
     if called.name != name.name:
         return name
@@ -39,12 +39,12 @@ def program() -> Path:
 
 
 def without_password(url: str) -> str:
-    """The URL as it may be shown: its password, if any, as `***`."""
+    """The URL for display, with `***` for its password."""
     password = urlsplit(url).password
     return url if password is None else url.replace(f":{password}@", ":***@", 1)
 
 
-class NothingHere(InvalidInput):
+class NoDatabaseYet(InvalidInput):
     """The embedded profile has no database yet, so there is nothing to read."""
 
     code = "NOTHING_HERE"
@@ -52,7 +52,7 @@ class NothingHere(InvalidInput):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
-    """The global options. Those not given leave the environment's settings alone."""
+    """The global options. Options that were not given keep the environment's settings."""
 
     profile: str | None = None
     home: Path | None = None
@@ -68,7 +68,7 @@ class Invocation:
 
     @property
     def command(self) -> str:
-        """How to call the CLI so that it finds the same runs."""
+        """The command line that finds the same runs."""
         words = [str(program())]
         if self.home is not None and self.stack in {None, LOCAL}:
             words += ["--home", str(self.home)]
@@ -80,7 +80,7 @@ class Invocation:
 
     @property
     def look_every(self) -> float:
-        """Seconds between two looks at a run: each look at a stack invokes its function a few times."""
+        """Seconds between two polls of a run. Polling a stack invokes its function a few times."""
         return 0.1 if self.stack is None else 1.0
 
     def settings(self) -> Settings:
@@ -95,8 +95,10 @@ class Invocation:
 
     @contextmanager
     def opened(self, *, reading: bool = False) -> Iterator["Engine"]:
-        """The engine, its stores made where they are missing; with a stack, what runs there. Raises what
-        `open_engine` and `open_stack` raise."""
+        """Opens the engine and creates its missing stores; with a stack, opens the stack.
+
+        Raises the errors of `open_engine` and `open_stack`.
+        """
         if self.stack == LOCAL:
             from engine.localcloud.running import open_running  # noqa: PLC0415 — brings boto3 and the database libraries
 
@@ -106,7 +108,7 @@ class Invocation:
         if self.stack is not None:
             from engine.bootstrap.stack import open_stack  # noqa: PLC0415 — brings boto3
 
-            # It has what commands that start, show and change runs use of an engine.
+            # A stack has the part of an engine that the commands for runs use.
             yield cast("Engine", open_stack(self.stack, self.registry()))
             return
         from engine.bootstrap.embedded import open_engine  # noqa: PLC0415 — brings the database libraries
@@ -116,9 +118,9 @@ class Invocation:
 
     @contextmanager
     def reading(self) -> Iterator["Engine"]:
-        """The engine, for looking only. Raises `NothingHere` instead of making an empty database."""
+        """Opens the engine for reading. Raises `NoDatabaseYet` instead of creating an empty database."""
         settings = self.settings()
         if self.stack is None and settings.database_url is None and not (settings.home / "engine.db").exists():
-            raise NothingHere(f"no runs in {str(settings.home)!r} yet; start one with `engine run`, or say --home")
+            raise NoDatabaseYet(f"no runs in {str(settings.home)!r} yet; start one with `engine run`, or say --home")
         with self.opened(reading=True) as engine:
             yield engine

@@ -1,4 +1,4 @@
-"""`engine jobs`: what waits for a worker, and what workers hold."""
+"""`engine jobs`: the jobs that wait for a worker or run."""
 
 from typing import Annotated
 
@@ -43,5 +43,5 @@ def list_jobs(
         )
         for job in found
     ]
-    headers = ("run", "stage", "status", "pool", "priority", "tries", "due", "lease until", "worker", "last error")
+    headers = ("run", "stage", "status", "pool", "priority", "attempts", "due", "lease until", "worker", "last error")
     say_table(headers, rows, empty="no job waits or runs")

@@ -1,4 +1,4 @@
-"""One line for each thing that happens: for pipes, for `logs` and for `events`."""
+"""Formats each log and event as one line, for pipes, `logs` and `events`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
@@ -11,7 +11,7 @@ from engine.domain.stored_value import Json
 
 
 def moment_lines(moment: Moment) -> Iterator[str]:
-    """What is new, in order of time."""
+    """The new lines in order of time."""
     lines = [(event_time(event), event_line(event)) for event in moment.events]
     lines += [(log.created_at, log_line(log)) for log in moment.logs]
     yield from (line for _, line in sorted(lines, key=lambda line: line[0]))
@@ -37,13 +37,13 @@ def event_line(event: OutboxRecord) -> str:
 
 
 def _said(event_type: str, payload: Mapping[str, Any]) -> str:
-    say = _SAYINGS.get(event_type)
+    say = EVENT_FORMATTERS.get(event_type)
     return say(payload) if say else ""
 
 
 def _started(payload: Mapping[str, Any]) -> str:
-    delivery = payload.get("delivery", 1)
-    return f"delivery {delivery}" if delivery > 1 else ""
+    attempt = payload.get("attempt", 1)
+    return f"attempt {attempt}" if attempt > 1 else ""
 
 
 def _completed(payload: Mapping[str, Any]) -> str:
@@ -56,7 +56,7 @@ def _failed(payload: Mapping[str, Any]) -> str:
     return f"{payload['error']}{again}"
 
 
-_SAYINGS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+EVENT_FORMATTERS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "stage:started": _started,
     "stage:progress": lambda payload: f"{payload['progress']:.0%} {payload.get('message') or ''}",
     "stage:completed": _completed,

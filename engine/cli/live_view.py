@@ -1,4 +1,4 @@
-"""A run on a terminal: a line for each stage, redrawn in place."""
+"""The view of a run on a terminal: one line per stage, redrawn in place."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -17,7 +17,7 @@ from engine.cli.timeline import Split
 from engine.domain.lifecycle import Status
 
 WIDE = 90
-"""Columns from which there is room for a bar and for the parts of the time."""
+"""The terminal widths that have room for a bar, and for the parts of a duration."""
 
 _SIGNS = {
     Status.PENDING: "·",
@@ -33,7 +33,7 @@ _BAR = 16
 
 
 class LiveView:
-    """Draws each moment it is shown. What is printed meanwhile appears above."""
+    """Draws each snapshot. Other output appears above it."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -53,7 +53,7 @@ class LiveView:
 
 
 def drawn(moment: Moment, width: int, height: int) -> Group:
-    """The whole picture; on a low screen only the lines that matter most, the logs of running stages going first."""
+    """The whole view. A low screen shows only the most important lines; logs of running stages are cut first."""
     header = _header(moment, width)
     lines = list(_stage_lines(moment, width, with_logs=True))
     if len(lines) + 3 > height:
@@ -87,7 +87,7 @@ def _stage_lines(moment: Moment, width: int, *, with_logs: bool) -> Iterator[Tex
 
 
 def _edge(number: int, count: int) -> str:
-    """What ties the stages of a parallel group together."""
+    """The bracket that joins the stages of a parallel group."""
     if count == 1:
         return " "
     return "╭" if number == 0 else "╰" if number == count - 1 else "│"
@@ -114,7 +114,7 @@ def _bar(stage: StageNow) -> Text:
 
 
 def _progress(stage: StageNow) -> float:
-    """From 0 to 1."""
+    """The progress from 0 to 1."""
     if stage.status is Status.COMPLETED:
         return 1.0
     reported = (stage.record.progress or {}).get("progress", 0.0) if stage.record else 0.0
@@ -127,9 +127,9 @@ def _notes(stage: StageNow, moment: Moment, *, wide: bool) -> str:
     if record is not None and record.total_cost:
         notes.append(money(record.total_cost))
     if stage.job is not None and stage.job.attempt > 1:
-        notes.append(f"try {stage.job.attempt} of {stage.job.max_attempts}")
-    if record is not None and record.attempt:
-        notes.append(f"rerun {record.attempt}")
+        notes.append(f"attempt {stage.job.attempt} of {stage.job.max_attempts}")
+    if record is not None and record.generation:
+        notes.append(f"generation {record.generation}")
     if record is not None and stage.status is Status.SUSPENDED and record.next_poll_at:
         notes.append(f"next check in {seconds(max(0.0, (record.next_poll_at - moment.at).total_seconds()))}")
     if wide and (parts := _parts(stage.time)):
@@ -138,7 +138,7 @@ def _notes(stage: StageNow, moment: Moment, *, wide: bool) -> str:
 
 
 def _parts(time: Split) -> str:
-    """How the time was spent, where that is more than running."""
+    """The parts of a stage's duration, if it did more than run."""
     named: Sequence[tuple[str, float]] = (
         ("queued", time.queued),
         ("ran", time.running),

@@ -1,4 +1,4 @@
-"""`engine`: the console script. Errors end here, as a sentence and an exit code."""
+"""`engine`: the console script. It turns errors into a sentence and an exit code."""
 
 import os
 import sys
@@ -89,7 +89,7 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         return _reader_left()
-    except SystemExit as ending:  # what typer makes of a broken pipe
+    except SystemExit as ending:  # typer raises it for a broken pipe
         if isinstance(ending.__context__, BrokenPipeError):
             return _reader_left()
         raise
@@ -99,6 +99,6 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _reader_left() -> int:
-    """`engine runs list | head`: nobody reads on, and nobody wants to hear of it."""
+    """Silences stdout after a broken pipe, as in `engine runs list | head`."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 141

@@ -1,4 +1,4 @@
-"""`engine migrate`: the database's schema, brought to this code's."""
+"""`engine migrate`: migrates the database to this code's schema."""
 
 from typing import Annotated
 

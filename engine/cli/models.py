@@ -1,4 +1,4 @@
-"""`engine models`: which there are, and what they cost."""
+"""`engine models`: the models and their prices."""
 
 from importlib.metadata import version
 from typing import Annotated, Literal
@@ -19,7 +19,7 @@ MILLION = 1_000_000
 
 @app.callback()
 def models() -> None:
-    """List the models there are, and what they cost."""
+    """List the models and their prices."""
 
 
 @app.command("list")
@@ -50,7 +50,7 @@ def list_them(
 
 @app.command()
 def show(ctx: typer.Context, model: Annotated[str, typer.Argument(help="A model's name.")]) -> None:
-    """Show what is known of one model."""
+    """Show one model."""
     found = get_model(model)
     invocation: Invocation = ctx.obj
     if invocation.json:
@@ -77,7 +77,7 @@ def show(ctx: typer.Context, model: Annotated[str, typer.Argument(help="A model'
 
 @app.command()
 def sync(ctx: typer.Context) -> None:
-    """Say which list of prices is in use: it comes with the pinned litellm and changes with that alone."""
+    """Show the price list in use. It comes with the pinned litellm and changes only with it."""
     listed, invocation = len(price_list()), ctx.obj
     if not listed:
         raise SettingsError("litellm is not installed, so no prices are known; install the extra `ai`")

@@ -1,4 +1,4 @@
-"""`engine outbox`: events that are committed and not published yet."""
+"""`engine outbox`: committed events that are not published yet."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="See and publ
 
 @app.command("list")
 def list_waiting(ctx: typer.Context) -> None:
-    """Say how many events wait, and since when."""
+    """Show the number of waiting events, and the age of the oldest."""
     invocation: Invocation = ctx.obj
     with invocation.reading() as engine:
         count, oldest = engine.kernel.reads.backlog()
@@ -38,7 +38,7 @@ def flush(
     run: Annotated[str | None, typer.Option(help="Only events of this run.")] = None,
     limit: Annotated[int, typer.Option("--max", min=1, max=10_000, help="How many at most.")] = 1000,
 ) -> None:
-    """Publish events that wait, in order."""
+    """Publish waiting events in order."""
     invocation: Invocation = ctx.obj
     with invocation.reading() as engine:
         run_id = None if run is None else engine.kernel.reads.resolve(run)

@@ -1,4 +1,4 @@
-"""A run in a pipe or a log: a line for each thing that happens, nothing cut."""
+"""The view of a run in a pipe or a log: one uncut line per log and event."""
 
 from types import TracebackType
 from typing import Self, TextIO

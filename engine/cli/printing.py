@@ -1,4 +1,4 @@
-"""Where text goes: in colour and to measure on a terminal; in full, plain and with whole ids when piped."""
+"""Prints text: coloured and fitted to the width on a terminal; plain, uncut and with whole ids in a pipe."""
 
 import json
 import sys
@@ -38,7 +38,7 @@ def say(text: str = "") -> None:
 
 
 def note(text: str) -> None:
-    """For the person, never for the pipe."""
+    """Prints to stderr, for the user and never for the pipe."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
 
@@ -52,7 +52,7 @@ def say_json(value: object) -> None:
 
 
 def say_fields(fields: Sequence[tuple[str, object]]) -> None:
-    """One `name  value` a line; what is empty is left out."""
+    """Prints one `name  value` per line, without empty values."""
     given = [(name, str(value)) for name, value in fields if value not in {None, ""}]
     width = max((len(name) for name, _ in given), default=0)
     for name, value in given:
@@ -60,7 +60,7 @@ def say_fields(fields: Sequence[tuple[str, object]]) -> None:
 
 
 def say_table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
-    """`empty` is said when there are no rows. Cut to the width of a terminal; whole when piped."""
+    """Prints a table, or `empty` when it has no rows. A terminal cuts it to its width; a pipe does not."""
     cells = [[one_line(str(value if value is not None else "")) for value in row] for row in rows]
     if not on_terminal():
         _say_plain_table(headers, cells)

@@ -1,4 +1,4 @@
-"""`engine prune`: what is old enough goes, with all that belongs to it."""
+"""`engine prune`: deletes old runs with everything that belongs to them."""
 
 from typing import Annotated
 

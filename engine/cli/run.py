@@ -1,4 +1,4 @@
-"""`engine run`: create a run, or take one up again, and see it through."""
+"""`engine run`: creates or resumes a run, and works on it to its end."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +9,7 @@ from engine.cli.cloud import run_in_cloud
 from engine.cli.fake_ai import FakeAI, with_fake_ai
 from engine.cli.formats import parse_duration
 from engine.cli.input_values import refuse_for_stack, run_config, run_input
-from engine.cli.invocation import Invocation, NothingHere
+from engine.cli.invocation import Invocation, NoDatabaseYet
 from engine.cli.printing import note, say, say_json
 from engine.cli.working import see_through
 from engine.domain.errors import InvalidInput
@@ -45,9 +45,9 @@ def run(
     priority: Annotated[int, typer.Option(help="Higher goes first.", min=0, max=1000)] = 5,
     idempotency_key: Annotated[str | None, typer.Option(help="The same key never starts a second run.")] = None,
 ) -> None:
-    """Run a workflow and show how it goes.
+    """Run a workflow and show its progress.
 
-    Ctrl-C stops the work and keeps the run: `engine run --resume` goes on with it.
+    Ctrl-C stops the work and keeps the run: `engine run --resume` continues it.
     """
     if ctx.obj.stack is not None:
         refuse_for_stack(resume=resume, cloud=cloud, fake_ai=fake_ai)
@@ -74,7 +74,7 @@ def run(
 
 
 def _checked(invocation: Invocation, workflow_id: str | None, given: str | None, config: str | None) -> dict[str, Json]:
-    """The command, valid as far as can be told without a store."""
+    """The command, validated as far as possible without a store."""
     registry = invocation.registry()
     if workflow_id is None:
         raise InvalidInput(f"name a workflow to run; there are: {', '.join(registry.list()) or 'none'}")
@@ -106,14 +106,14 @@ def _resume(invocation: Invocation, wanted: str | None, *, follow: bool, timeout
 
 
 def _to_resume(engine: "Engine", wanted: str | None) -> str:
-    """The run named, or the newest unfinished one (of a workflow, if its id is given)."""
+    """The named run, or the newest unfinished run (of the workflow, if its id is given)."""
     reads = engine.kernel.reads
     if wanted is not None and wanted not in engine.registry.list():
         return reads.resolve(wanted)
     found = reads.runs(RunFilter(statuses=OPEN, workflow_id=wanted), 1).runs
     if not found:
         of_workflow = "" if wanted is None else f" of workflow {wanted!r}"
-        raise NothingHere(f"no run{of_workflow} is unfinished, so there is nothing to go on with")
+        raise NoDatabaseYet(f"no run{of_workflow} is unfinished, so there is nothing to go on with")
     return found[0].id
 
 

@@ -1,4 +1,4 @@
-"""`engine runs cost`: the books of one run."""
+"""`engine runs cost`: the calls of one run."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ def say_cost(view: RunView, totals: Sequence[CallTotals], *, json: bool) -> None
         ]
     )
     for title, name, columns in (
-        ("Stages", "stages", ("stage_id", "attempt", "delivery", "lost")),
+        ("Stages", "stages", ("stage_id", "generation", "attempt", "lost")),
         ("Models", "models", ("model",)),
     ):
         say(f"\n{title}")
@@ -39,11 +39,11 @@ def say_cost(view: RunView, totals: Sequence[CallTotals], *, json: bool) -> None
 
 
 def cost_document(view: RunView, totals: Sequence[CallTotals]) -> dict[str, Json]:
-    """Sums of calls by stage, attempt and delivery, and by model. `lost`: that delivery did not finish its stage."""
-    last = _last_deliveries(view, totals)
+    """Sums of calls by stage, generation and attempt, and by model. `lost`: the attempt did not finish its stage."""
+    last = _last_attempts(view, totals)
 
     def place(each: CallTotals) -> tuple[str, int, int]:
-        return each.stage_id or "", each.attempt, each.delivery
+        return each.stage_id or "", each.generation, each.attempt
 
     return {
         "run_id": view.run.id,
@@ -51,8 +51,8 @@ def cost_document(view: RunView, totals: Sequence[CallTotals]) -> dict[str, Json
         "stages": [
             {
                 "stage_id": where[0],
-                "attempt": where[1],
-                "delivery": where[2],
+                "generation": where[1],
+                "attempt": where[2],
                 "lost": where[2] < last[where[:2]],
                 **_sums(group),
             }
@@ -62,16 +62,16 @@ def cost_document(view: RunView, totals: Sequence[CallTotals]) -> dict[str, Json
     }
 
 
-def _last_deliveries(view: RunView, totals: Sequence[CallTotals]) -> Mapping[tuple[str, int], int]:
-    """By stage and attempt. Of attempts before the last only those deliveries are known that made calls."""
+def _last_attempts(view: RunView, totals: Sequence[CallTotals]) -> Mapping[tuple[str, int], int]:
+    """Sums by stage and generation. Attempts of earlier generations are known only if they made calls."""
     last: dict[tuple[str, int], int] = {}
-    made = [(each.stage_id or "", each.attempt, each.delivery) for each in totals]
-    current = {stage.id: stage.attempt for stage in view.stages}
+    made = [(each.stage_id or "", each.generation, each.attempt) for each in totals]
+    current = {stage.id: stage.generation for stage in view.stages}
     jobs = [
         (job.stage_id, current[job.stage_record_id], job.attempt) for job in view.jobs if job.stage_record_id in current
     ]
-    for stage_id, attempt, delivery in [*made, *jobs]:
-        last[stage_id, attempt] = max(delivery, last.get((stage_id, attempt), 0))
+    for stage_id, generation, attempt in [*made, *jobs]:
+        last[stage_id, generation] = max(attempt, last.get((stage_id, generation), 0))
     return last
 
 
@@ -83,7 +83,7 @@ def _grouped[K](totals: Iterable[CallTotals], key: Callable[[CallTotals], K]) ->
 
 
 def _sums(totals: Sequence[CallTotals]) -> dict[str, Json]:
-    """`unknown`: calls whose cost nobody knows, which `total_cost` leaves out."""
+    """`unknown`: calls of unknown cost, which `total_cost` leaves out."""
     open_calls = [each for each in totals if each.state is CallState.RESERVED]
     return {
         "total_cost": round(sum(each.cost for each in totals), 12),
@@ -100,7 +100,7 @@ def _cost(sums: dict[str, Json]) -> str:
 
 
 def unknown_calls(totals: Iterable[CallTotals]) -> Counter[str]:
-    """How many calls have a cost that nobody knows, by stage; those that are still out are not among them."""
+    """The number of calls of unknown cost by stage, without calls that are still open."""
     unknown: Counter[str] = Counter()
     for each in totals:
         unknown[each.stage_id or ""] += 0 if each.state is CallState.RESERVED else each.unknown

@@ -50,7 +50,7 @@ def say_run(reads: Reads, view: RunView) -> None:
     )
     say("\nStages")
     say_table(
-        ("group", "stage", "status", "queued", "ran", "suspended", "cost", "tries", "rerun", "error"),
+        ("group", "stage", "status", "queued", "ran", "suspended", "cost", "attempts", "generation", "error"),
         [_stage_row(stage, unknown[stage.id]) for stage in Follower(reads, run.id, None).look().stages],
         empty="no stage has begun",
     )
@@ -76,6 +76,6 @@ def _stage_row(stage: StageNow, unknown: int) -> Sequence[object]:
         seconds(stage.time.suspended) if stage.time.suspended else "",
         cost(record.total_cost, unknown) if record else "",
         stage.job.attempt if stage.job else "",
-        (record.attempt or "") if record else "",
+        (record.generation or "") if record else "",
         (record.error_message or "") if record else "",
     )

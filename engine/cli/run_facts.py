@@ -23,8 +23,9 @@ MOST_ANNOTATIONS = 1_000_000
 
 
 def say_logs(reads: Reads, run_id: str, *, stage_id: str | None, follow: float | None, json: bool) -> None:
-    """`follow`: look again after so many seconds until the run has ended; None: look once. With it and JSON, a
-    document for each line, so that a reader gets them as they come.
+    """Prints the run's facts. `follow` is the polling interval in seconds until the run has ended; None reads once.
+
+    With `follow` and JSON each line is a document, so that a reader gets them as they come.
     """
     if json and follow is None:
         say_json(Logs(reads, run_id, stage_id).new())
@@ -78,7 +79,7 @@ def say_artifacts(found: Sequence[ArtifactRecord], *, json: bool) -> None:
 
 
 def save_artifacts(reads: Reads, found: Sequence[ArtifactRecord], folder: Path, *, json: bool) -> None:
-    """Each as `folder/stage/name`; raises `InvalidInput` before one that is there already would be overwritten."""
+    """Saves each as `folder/stage/name`. Raises `InvalidInput` before anything is overwritten."""
     targets = [folder / each.stage_id / artifact_name(each.name) for each in found]
     if taken := next((target for target in targets if target.exists()), None):
         raise InvalidInput(f"{str(taken)!r} exists already; name another folder with --save")

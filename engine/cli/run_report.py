@@ -1,4 +1,4 @@
-"""How a run ended, and where to look next."""
+"""The report at the end of a run, with commands that show more."""
 
 from collections.abc import Iterator, Sequence
 
@@ -49,7 +49,7 @@ def _say(command: str | None, reads: Reads, view: RunView) -> None:
 
 
 def say_output(value: Json, *, rest: str | None = None) -> None:
-    """Pretty JSON. On a terminal only its beginning, when there is a command that shows the `rest`."""
+    """Pretty JSON. A terminal shows only the beginning if the command `rest` shows the whole."""
     lines = as_json(value).splitlines()
     cut = rest is not None and on_terminal() and len(lines) > OUTPUT_LINES
     for line in lines[:OUTPUT_LINES] if cut else lines:
@@ -66,7 +66,7 @@ def artifact_lines(artifacts: Sequence[ArtifactRecord]) -> Iterator[str]:
 
 
 def totals(run: RunRecord, unknown: int) -> str:
-    """`unknown`: calls of models whose price nobody knows."""
+    """`unknown`: the number of calls of models without a known price."""
     tokens = f" · {run.total_tokens:,} tokens" if run.total_tokens else ""
     duration = f" in {milliseconds(run.duration_ms)}" if run.duration_ms is not None else ""
     return f"{run.status}{duration} · {cost(run.total_cost, unknown)}{tokens} · run {run.id}"

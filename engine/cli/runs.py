@@ -1,4 +1,4 @@
-"""`engine runs`: what happened, and what to do about it."""
+"""`engine runs`: shows and changes runs."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -14,7 +14,7 @@ from engine.cli.fake_ai import FakeAI, with_fake_ai
 from engine.cli.following import Follower
 from engine.cli.formats import parse_duration
 from engine.cli.input_values import refuse_for_stack, stage_input
-from engine.cli.invocation import Invocation, NothingHere
+from engine.cli.invocation import Invocation, NoDatabaseYet
 from engine.cli.printing import note, say, say_json
 from engine.cli.run_cost import say_cost
 from engine.cli.run_details import say_run, say_runs
@@ -35,7 +35,7 @@ Timeout = Annotated[str | None, typer.Option(help="Stop waiting after that time,
 
 
 class RunStatus(StrEnum):
-    """The states that a run can be in: while a stage is suspended, its run is running."""
+    """The states of a run. A run with a suspended stage is RUNNING."""
 
     PENDING = Status.PENDING
     RUNNING = Status.RUNNING
@@ -71,7 +71,7 @@ def list_runs(
                 before=None if before is None else reads.resolve(before),
             )
             page = reads.runs(where, limit)
-    except NothingHere:
+    except NoDatabaseYet:
         page = Page((), None)
     if invocation.json:
         say_json({"runs": [run_summary(run) for run in page.runs], "next": page.cursor})
@@ -94,7 +94,7 @@ def show(ctx: typer.Context, run: RunId) -> None:
 
 @app.command()
 def watch(ctx: typer.Context, run: RunId, *, timeout: Timeout = None) -> None:
-    """Watch a run that a worker works on, until it ends."""
+    """Show the progress of a run until it ends. Another process works on it."""
     invocation: Invocation = ctx.obj
     limit = None if timeout is None else parse_duration(timeout).total_seconds()
     with invocation.reading() as engine:
@@ -135,7 +135,7 @@ def annotations(
     *,
     key: Annotated[str | None, typer.Option(help="Only keys that begin so, such as decision.")] = None,
 ) -> None:
-    """Print the facts attached to a run and its stages."""
+    """Print the annotations of a run and its stages."""
     invocation: Invocation = ctx.obj
     with invocation.reading() as engine:
         run_id = engine.kernel.reads.resolve(run)
@@ -150,7 +150,7 @@ def artifacts(
     *,
     save: Annotated[Path | None, typer.Option(metavar="DIR", help="Write them there, a folder for each stage.")] = None,
 ) -> None:
-    """List the files the stages left, and save them."""
+    """List the artifacts of a run, and save them."""
     invocation: Invocation = ctx.obj
     with invocation.reading() as engine:
         reads = engine.kernel.reads
@@ -163,7 +163,7 @@ def artifacts(
 
 @app.command()
 def cost(ctx: typer.Context, run: RunId) -> None:
-    """Say what a run's models cost: by stage and attempt, and by model."""
+    """Show the cost of a run's model calls: by stage and generation, and by model."""
     invocation: Invocation = ctx.obj
     with invocation.reading() as engine:
         reads = engine.kernel.reads
@@ -228,7 +228,7 @@ def rerun(
 
 
 def _rerun(engine: "Engine", command: RunRerunFrom) -> None:
-    """Names the option where the engine names the command's field."""
+    """Replaces the command's field by the option's name in an error."""
     try:
         engine.kernel.dispatch(command)
     except InvalidInput as error:
@@ -239,7 +239,7 @@ def _rerun(engine: "Engine", command: RunRerunFrom) -> None:
 
 @app.command()
 def export(ctx: typer.Context, run: RunId) -> None:
-    """Print everything that is kept of a run as one JSON document."""
+    """Print everything stored of a run as one JSON document."""
     invocation: Invocation = ctx.obj
     with invocation.reading() as engine:
         reads = engine.kernel.reads

@@ -1,4 +1,4 @@
-"""`engine tick`: one round of maintenance, for a scheduler that is not the engine's own."""
+"""`engine tick`: one maintenance tick, for an external scheduler."""
 
 from dataclasses import asdict
 
@@ -14,7 +14,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def tick(ctx: typer.Context) -> None:
-    """Claim pending runs, poll what is suspended, take back stale leases, publish events, heal what is stuck."""
+    """Claim pending runs, poll suspended stages, release stale leases, publish events, repair stuck runs."""
     invocation: Invocation = ctx.obj
     with invocation.reading() as engine:
         engine.recover()

@@ -1,4 +1,4 @@
-"""Where a stage's time went, from its events."""
+"""Computes the parts of a stage's duration from its events."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Split:
 
 
 def mark_of(event: OutboxRecord) -> Mark | None:
-    """None for an event that does not change what a stage is doing."""
+    """The phase that the event starts; None if it starts none."""
     at = datetime.fromisoformat(event.payload["timestamp"])
     match event.event_type:
         case "stage:started":

@@ -1,4 +1,4 @@
-"""Watching one run until it has ended, and working on it meanwhile where that is asked for."""
+"""Shows one run until it has ended, and optionally runs a worker for it."""
 
 import sys
 import time
@@ -21,8 +21,8 @@ SETTLE = 30.0
 MOST_SLOTS = 4
 
 
-class Ending(Enum):
-    """Why watching stopped."""
+class StopReason(Enum):
+    """The reason why `watch` returned."""
 
     ENDED = auto()
     INTERRUPTED = auto()
@@ -34,7 +34,7 @@ class View(Protocol):
 
 
 def view_for(*, as_json: bool, lines: bool) -> AbstractContextManager[View]:
-    """The live view where a terminal is there to show it. With JSON it goes to stderr, as everything but the JSON."""
+    """The live view on a terminal, else the plain view. With JSON it goes to stderr, because stdout has the JSON."""
     stream = sys.stderr if as_json else sys.stdout
     screen = console(stderr=as_json)
     if lines or not stream.isatty() or screen.is_dumb_terminal:
@@ -49,24 +49,24 @@ def watch(
     timeout: float | None,
     *,
     every: float,
-) -> Ending:
-    """Shows the run until it has ended, the time is up (seconds) or a signal comes. Looks `every` so many seconds."""
+) -> StopReason:
+    """Shows the run until its end, `timeout` seconds or a signal. Polls at the interval `every`, in seconds."""
     end = time.monotonic() + timeout if timeout is not None else float("inf")
     with view as shown:
         while True:
             moment = follower.look()
             shown.show(moment)
             if moment.ended:
-                return Ending.ENDED
+                return StopReason.ENDED
             if time.monotonic() >= end:
-                return Ending.TIMEOUT
+                return StopReason.TIMEOUT
             if interruption.wait(min(every, max(0.0, end - time.monotonic()))):
-                return Ending.INTERRUPTED
+                return StopReason.INTERRUPTED
 
 
 @contextmanager
 def working_on(engine: "Engine", run_id: str, interruption: Interruption, *, keep_stdout: bool) -> Iterator[None]:
-    """A worker in this process for this run only. With `keep_stdout`, what bodies print goes to stderr."""
+    """Runs a worker for this run only. With `keep_stdout`, the output of bodies goes to stderr."""
     workflow = engine.registry.get_workflow(engine.kernel.reads.run(run_id).run.workflow_id)
     groups = workflow.groups if workflow else ()
     pools = workflow.pools if workflow else ("default",)

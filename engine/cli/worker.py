@@ -1,4 +1,4 @@
-"""`engine worker`: a host that takes every run's jobs until it is told to stop."""
+"""`engine worker`: a host that works on all runs until it is stopped."""
 
 import logging
 from typing import Annotated
@@ -37,7 +37,8 @@ def worker(
         in_time = host.stop(GRACE)
         stats = host.get_stats()
     note(
-        f"stopped after {counted(stats.jobs_processed, 'job')}" + ("" if in_time else "; what was left is handed back")
+        f"stopped after {counted(stats.jobs_processed, 'job')}"
+        + ("" if in_time else "; the leases of unfinished jobs were released")
     )
     if invocation.json:
         say_json(stats)

@@ -1,4 +1,4 @@
-"""`engine workflows`: what can be run. Reads the registry only, never the store."""
+"""`engine workflows`: the workflows of the registry. It never reads the store."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -65,7 +65,7 @@ def graph(
 
 
 def _usable(registry: Registry) -> tuple[Sequence[Workflow[Json, Json]], Sequence[EngineError]]:
-    """The workflows that can be imported, and what is wrong with the others."""
+    """The workflows that can be imported, and the errors of the others."""
     found: list[Workflow[Json, Json]] = []
     broken: list[EngineError] = []
     for workflow_id in registry.list():

@@ -1,4 +1,4 @@
-"""What `run`, `run --resume` and `runs rerun` have in common: work on one run, show it, say how it ended."""
+"""Works on one run, shows it, and reports its end, for `run`, `run --resume` and `runs rerun`."""
 
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
@@ -9,7 +9,7 @@ from engine.cli.interruption import Interruption
 from engine.cli.invocation import Invocation
 from engine.cli.printing import note
 from engine.cli.run_report import report_run
-from engine.cli.watching import Ending, view_for, watch, working_on
+from engine.cli.watching import StopReason, view_for, watch, working_on
 from engine.domain.lifecycle import TERMINAL
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def see_through(
 ) -> int:
     """Shows the run until it ends, with `work` also working on it. Gives the exit code.
 
-    What `follower` has seen already is not told again.
+    Lines that `follower` has read before are not printed again.
     """
     reads = engine.kernel.reads
     run = reads.run(run_id).run
@@ -37,11 +37,11 @@ def see_through(
         active = work and run.status not in TERMINAL
         with working_on(engine, run_id, interruption, keep_stdout=invocation.json) if active else nullcontext():
             follower = follower or Follower(reads, run_id, engine.registry.get_workflow(run.workflow_id))
-            ending = watch(follower, view, interruption, timeout, every=invocation.look_every)
+            stopped = watch(follower, view, interruption, timeout, every=invocation.look_every)
         status = report_run(invocation, reads, run_id)
         if status in TERMINAL:
             return OF_STATUS[status]
-    note(f"not ended after {timeout:g} s" if ending is Ending.TIMEOUT else "interrupted before the run had ended")
+    note(f"not ended after {timeout:g} s" if stopped is StopReason.TIMEOUT else "interrupted before the run had ended")
     again = f"go on:   {invocation.command} run --resume" if work else f"look on: {invocation.command} runs watch"
     note(f"  {again} {run_id}\n  give up: {invocation.command} runs cancel {run_id}")
-    return ExitCode.TIMEOUT if ending is Ending.TIMEOUT else interruption.exit_code
+    return ExitCode.TIMEOUT if stopped is StopReason.TIMEOUT else interruption.exit_code

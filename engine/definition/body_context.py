@@ -50,7 +50,7 @@ class BodyContext[Config]:
     stage_name: str
     stage_number: int
     stage_record_id: str
-    attempt: int
+    generation: int
     recorder: Recorder = field(repr=False)
     storage: Storage = field(repr=False)
     ai: Any = field(default=None, repr=False)

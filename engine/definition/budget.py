@@ -8,7 +8,7 @@ from engine.domain.errors import DefinitionError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """The most that all calls together may cost (US dollars) and take (tokens), over all attempts.
+    """The most that all calls together may cost (US dollars) and take (tokens), over all attempts and generations.
 
     A call is refused with `BudgetExceeded` before it is sent when its upper bound would pass the cap.
     """

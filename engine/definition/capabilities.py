@@ -36,7 +36,7 @@ class Recorder(Protocol):
 class Storage(Protocol):
     """Blobs of the run.
 
-    `name` is a short name, kept in a folder that all deliveries of this stage and attempt share, or a key
+    `name` is a short name, kept in a folder that all attempts of this stage and generation share, or a key
     from `get_stage_key`, which any stage of the run may read. Saving overwrites and gives the key. Reading
     what is not there raises `BlobNotFound`, deleting it does nothing, leaving the run's own folder raises
     `InvalidBlobKey`.

@@ -72,12 +72,12 @@ class CheckContext[Config = NoConfig](BodyContext[Config]):
 class StageContext[In, Config = NoConfig](BodyContext[Config]):
     """What a stage body is given.
 
-    `attempt` is the rerun generation, 0 first; `delivery` counts how often this job was claimed, 1 first;
+    `attempt` is which try of this job it is, 1 first; `generation` is which rerun, 0 first;
     `deadline` is when the body must have ended; a host that has to go may take the stage back sooner.
     """
 
     input: In
-    delivery: int
+    attempt: int
     outputs: Outputs = field(repr=False)
     cancellation: Cancellation = field(repr=False)
     resume_state: SuspendedState | None = None
@@ -136,7 +136,7 @@ class StageContext[In, Config = NoConfig](BodyContext[Config]):
     @overload
     def once(self, key: str, fn: Callable[[], Json], /) -> Json: ...
     def once(self, key: str, fn: Callable[[], Any], /) -> Any:
-        """The result of `fn`, remembered under `key` for this attempt: a later delivery does not call again.
+        """The result of `fn`, remembered under `key` for this generation: a later attempt does not call again.
 
         It must be JSON. Awaitable when `fn` is an `async def`. A crash between the call and its saving means
         one more call.
@@ -180,7 +180,7 @@ class StageContext[In, Config = NoConfig](BodyContext[Config]):
 
         Its `recorder` and `storage` keep everything in memory; any other field can be given by name.
         """
-        given = {"outputs": MemoryOutputs(_stored(outputs or {})), **IDENTITY, "delivery": 1, **fields}
+        given = {"outputs": MemoryOutputs(_stored(outputs or {})), **IDENTITY, "attempt": 1, **fields}
         return HandMadeContext(config=NoConfig() if config is None else config, **given)
 
 
@@ -208,7 +208,7 @@ IDENTITY: Mapping[str, Any] = {
     "stage_name": "Stage",
     "stage_number": 1,
     "stage_record_id": "stage-record-1",
-    "attempt": 0,
+    "generation": 0,
 }
 
 

@@ -18,7 +18,7 @@ class CallState(StrEnum):
 class AICallRecord:
     """One call. Costs are US dollars; None means unknown, which is not the same as 0.
 
-    `attempt` is the rerun generation and `delivery` the job's claim count in which it was made. `reserved_cost` and
+    `generation` is the rerun and `attempt` the try of the job in which it was made. `reserved_cost` and
     `reserved_tokens` are upper bounds, known before it was sent. `scope` names the counter that a budget of its stage
     (or of its helper) looks at; the run has one of its own. Input tokens include cached ones, output tokens include
     reasoning.
@@ -34,8 +34,8 @@ class AICallRecord:
     workflow_run_id: str | None = None
     stage_record_id: str | None = None
     stage_id: str | None = None
+    generation: int = 0
     attempt: int = 0
-    delivery: int = 0
     scope: str | None = None
     model_id: str = ""
     provider: str = ""
@@ -105,8 +105,8 @@ class CallTotals:
     """The sums of the calls that have all these in common. `cost` leaves out the `unknown` ones."""
 
     stage_id: str | None
+    generation: int
     attempt: int
-    delivery: int
     model_key: str
     call_type: str
     state: CallState

@@ -69,16 +69,16 @@ class StageEvent(Event):
     stage_id: str
     stage_name: str
     stage_number: int
-    attempt: int = 0
+    generation: int = 0
 
 
 class StageStarted(StageEvent):
     type: Literal["stage:started"] = "stage:started"
-    delivery: int = 1
+    attempt: int = 1
 
 
 class StageCompleted(StageEvent):
-    """The store fills in totals from the stage as it commits: all its attempts together."""
+    """The store fills in totals from the stage as it commits: all its attempts and generations together."""
 
     type: Literal["stage:completed"] = "stage:completed"
     duration_ms: int
@@ -112,7 +112,7 @@ class AnnotationCreated(Event):
     value: Json
     scope: str
     scope_id: str
-    attempt: int
+    generation: int
     actor_kind: str | None = None
     actor_id: str | None = None
 

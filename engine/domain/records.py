@@ -48,7 +48,7 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRecord:
-    """One stage of one run. `attempt` is the rerun generation, 0 first. Replaced, not reused, by a rerun.
+    """One stage of one run. `generation` is which rerun it belongs to, 0 first. Replaced, not reused, by a rerun.
 
     `input_data` is set only when a rerun gave the stage another input than its predecessors' output.
     """
@@ -62,7 +62,7 @@ class StageRecord:
     status: Status
     created_at: datetime
     updated_at: datetime
-    attempt: int = 0
+    generation: int = 0
     version: int = 1
     config: Mapping[str, Json] = field(default_factory=dict)
     started_at: datetime | None = None
@@ -87,7 +87,7 @@ class StageRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
-    """The right to run one stage once. `attempt` counts its claims (the delivery), 1 for the first.
+    """The right to run one stage once. `attempt` is raised by each claim, 1 for the first.
 
     `lease_token` stays after the job ends, so that the same finish repeated is recognised.
     """
@@ -156,7 +156,7 @@ class AnnotationRecord:
     workflow_run_id: str
     scope: str
     scope_id: str
-    attempt: int
+    generation: int
     key: str
     value: Json
     created_at: datetime

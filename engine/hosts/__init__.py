@@ -1,4 +1,4 @@
-"""Who drives the kernel: long-running workers and single invocations."""
+"""Hosts drive the kernel: a long-running worker, and one for single invocations."""
 
 from engine.hosts.job_runner import JobReport
 from engine.hosts.maintenance import TickResult

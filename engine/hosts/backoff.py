@@ -1,4 +1,4 @@
-"""How a loop behaves while what it needs is not there."""
+"""Backoff for loops whose database or network is away."""
 
 import logging
 import threading
@@ -11,7 +11,7 @@ FIRST_WAIT = 0.1
 
 
 class Backoff:
-    """Waits longer after each failure in a row, and logs when trouble begins and ends, not at every turn."""
+    """Waits longer after each failure in a row. Logs the first failure and the recovery, not every turn."""
 
     def __init__(self, name: str, options: HostOptions, stopping: threading.Event) -> None:
         self._name, self._longest, self._stopping = name, options.longest_backoff, stopping

@@ -1,4 +1,4 @@
-"""A worker slot in a process of its own: what runs in the child, and the words it exchanges with its parent."""
+"""The child process of a worker slot, and the messages between it and its parent."""
 
 import os
 import signal
@@ -10,13 +10,13 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from engine.domain.stored_value import Json
-from engine.hosts.heart import Heart
 from engine.hosts.job_runner import JobReport, JobRunner
+from engine.hosts.lease_keeper import LeaseKeeper
 from engine.hosts.options import HostOptions
 from engine.hosts.slots import Locks
-from engine.kernel.deliveries import Delivery
+from engine.kernel.attempts import Attempt
 from engine.kernel.kernel import Kernel
-from engine.ports.job_transport import Doorbell, JobTransport
+from engine.ports.job_transport import JobNotification, JobTransport
 from engine.ports.persistence import NoClaim
 from engine.ports.scheduler import Scheduler
 
@@ -24,8 +24,8 @@ type KernelFactory = Callable[[JobTransport, Scheduler], Kernel]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChildDuty:
-    """Everything a child needs to know; it crosses to the child by pickle."""
+class ChildSlotConfig:
+    """The configuration of a child process. It is pickled to the child."""
 
     worker_id: str
     pools: tuple[str, ...]
@@ -37,7 +37,7 @@ class ChildDuty:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Busy:
-    """Child to parent: a body begins. `timeout` in seconds from now."""
+    """Child to parent: a body starts. `timeout` is in seconds from now."""
 
     workflow_run_id: str
     job_id: str
@@ -51,15 +51,15 @@ class Idle:
 
 
 @dataclass(frozen=True, slots=True)
-class Ring:
-    """Child to parent: doorbells for jobs that any slot may take."""
+class Notify:
+    """Child to parent: notifications for jobs that any slot may take."""
 
-    doorbells: tuple[Doorbell, ...]
+    notifications: tuple[JobNotification, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """Child to parent: a command for later."""
+    """Child to parent: a command to dispatch at a later time."""
 
     command: Mapping[str, Json]
     at: datetime
@@ -72,11 +72,11 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Parent to child: finish the body at hand, take no other."""
+    """Parent to child: finish the running body and take no other job."""
 
 
 class _Pipe:
-    """The child's end: also its JobTransport and Scheduler, since timers and other slots live with the parent."""
+    """The child's end of the pipe. It is also the child's JobTransport and Scheduler: both live in the parent."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -86,40 +86,40 @@ class _Pipe:
         with self._sending:
             self._connection.send(word)
 
-    def notify(self, doorbells: Sequence[Doorbell]) -> None:
-        if doorbells:
-            self.send(Ring(tuple(doorbells)))
+    def notify(self, notifications: Sequence[JobNotification]) -> None:
+        if notifications:
+            self.send(Notify(tuple(notifications)))
 
     def wake(self, command: Mapping[str, Any], at: datetime) -> None:
         self.send(Wake(dict(command), at))
 
 
-def child_main(connection: Connection, duty: ChildDuty) -> None:
-    """Runs until the parent says stop, or is gone."""
+def child_main(connection: Connection, config: ChildSlotConfig) -> None:
+    """Runs until the parent sends `Stop` or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     pipe = _Pipe(connection)
     stopping, looking = threading.Event(), threading.Event()
     listener = threading.Thread(target=_listen, args=(connection, stopping, looking), daemon=True)
     listener.start()
-    kernel = duty.factory(pipe, pipe)
-    with duty.locks(duty.worker_id), Heart(kernel, duty.options) as heart:
+    kernel = config.factory(pipe, pipe)
+    with config.locks(config.worker_id), LeaseKeeper(kernel, config.options) as keeper:
         runner = JobRunner(
             kernel,
-            heart,
-            duty.worker_id,
-            duty.options,
+            keeper,
+            config.worker_id,
+            config.options,
             may_continue=lambda _stage: not stopping.is_set(),
-            on_body=lambda delivery: pipe.send(_busy(delivery, kernel)),
+            on_body=lambda attempt: pipe.send(_busy(attempt, kernel)),
         )
         while looking.wait() and not stopping.is_set():
             looking.clear()
-            _drain(runner, duty, pipe, stopping)
+            _drain(runner, config, pipe, stopping)
 
 
-def _drain(runner: JobRunner, duty: ChildDuty, pipe: _Pipe, stopping: threading.Event) -> None:
+def _drain(runner: JobRunner, config: ChildSlotConfig, pipe: _Pipe, stopping: threading.Event) -> None:
     while not stopping.is_set():
-        report: JobReport | NoClaim = runner.run(pools=duty.pools, run_id=duty.run_id)
+        report: JobReport | NoClaim = runner.run(pools=config.pools, run_id=config.run_id)
         if isinstance(report, NoClaim):
             break
         pipe.send(report)
@@ -131,17 +131,17 @@ def _listen(connection: Connection, stopping: threading.Event, looking: threadin
         try:
             word = connection.recv()
         except (EOFError, OSError):
-            os._exit(1)  # the parent died: its successor takes the lease back as soon as this process's lock is free
+            os._exit(1)  # the parent died: the next worker releases the lease once this process's lock is free
         if isinstance(word, Stop):
             stopping.set()
         looking.set()
 
 
-def _busy(delivery: Delivery, kernel: Kernel) -> Busy:
-    job = delivery.claim.job
+def _busy(attempt: Attempt, kernel: Kernel) -> Busy:
+    job = attempt.claim.job
     return Busy(
         workflow_run_id=job.workflow_run_id,
         job_id=job.id,
-        lease_token=delivery.token,
-        timeout=kernel.timeout_of(delivery),
+        lease_token=attempt.token,
+        timeout=kernel.timeout_of(attempt),
     )

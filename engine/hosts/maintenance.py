@@ -1,4 +1,4 @@
-"""The sequence of one maintenance tick: whatever doorbells and wakes have missed."""
+"""One maintenance tick: does the work whose notification or wake-up was lost."""
 
 import logging
 from collections.abc import Callable
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickResult:
-    """Counts of what one tick did, and the steps that failed."""
+    """The counts of one tick, and the names of the steps that failed."""
 
     claimed: int = 0
     suspended_checked: int = 0
@@ -29,7 +29,7 @@ class TickResult:
 
 
 def run_tick(kernel: Kernel, worker_id: str, options: HostOptions = DEFAULTS) -> TickResult:
-    """Claim pending, poll suspended, reap stale leases, flush, reap stuck: each bounded, each in its own boundary."""
+    """Claims pending runs, polls suspended stages, reaps stale leases, flushes, reaps stuck runs: bounded steps."""
 
     def reap_stuck() -> int:
         reaped = kernel.dispatch(RunReapStuck(stuck_threshold=options.stuck, max_runs=options.max_stuck))
@@ -51,7 +51,7 @@ def run_tick(kernel: Kernel, worker_id: str, options: HostOptions = DEFAULTS) ->
     for name, step in steps.items():
         try:
             counts[name] = step()
-        except Exception as error:  # one step must not keep the others from running
+        except Exception as error:  # a step that fails must not stop the others
             logger.exception("maintenance step %s failed", name)
             errors.append(f"{name}: {type(error).__name__}: {error}")
     return TickResult(**counts, errors=tuple(errors))

@@ -3,12 +3,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostOptions:
-    """How hosts pace themselves. Times in seconds, counts per maintenance tick.
+    """Intervals in seconds, and limits per maintenance tick.
 
-    `lease`: how long a job stays with a worker that says nothing. `heartbeat`: how often a quiet lease is renewed.
-    `flush`: how soon logs and progress are written. `cancel_check`: how often a body that says nothing is looked
-    after. `job_poll` and `orchestration` are fallbacks: doorbells and timers
-    come first. `max_continued`: stages of one run taken in a row before the most urgent job is asked for again.
+    `lease`: length of a lease. `heartbeat`: interval at which a lease is renewed. `flush`: longest time that logs and
+    progress wait to be written. `cancel_check`: interval at which a running attempt looks for a cancellation.
+    `job_poll` and `orchestration`: intervals of polling, for when no notification or timer comes first.
+    `max_continued`: stages of one run that a worker runs in a row before it claims the most urgent job again.
     """
 
     lease: float = 300.0
@@ -26,7 +26,7 @@ class HostOptions:
 
     @property
     def stuck(self) -> float:
-        """How long a run must have been quiet before it may count as stuck."""
+        """The seconds without any change after which a run may be stuck."""
         return max(3 * self.lease, 300.0)
 
 

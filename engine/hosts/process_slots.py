@@ -1,4 +1,4 @@
-"""The parent's side of a slot in a child process: doorbells in, leases kept, time enforced, deaths noticed."""
+"""The parent's side of a slot in a child process: forwards work, renews leases, enforces timeouts, notices deaths."""
 
 import logging
 import multiprocessing
@@ -8,27 +8,27 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from engine.hosts.backoff import Backoff
-from engine.hosts.child import Busy, ChildDuty, Idle, KernelFactory, Ring, Stop, Wake, Work, child_main
-from engine.hosts.heart import TIMEOUT_GRACE
+from engine.hosts.child import Busy, ChildSlotConfig, Idle, KernelFactory, Notify, Stop, Wake, Work, child_main
 from engine.hosts.job_runner import JobReport
-from engine.hosts.slots import Doorbells, Duty
-from engine.kernel.deliveries import JobTimeout, LeaseRelease
+from engine.hosts.lease_keeper import TIMEOUT_GRACE
+from engine.hosts.slots import Notifications, SlotConfig
+from engine.kernel.attempts import JobTimeout, LeaseRelease
 from engine.kernel.kernel import Kernel
 
 logger = logging.getLogger(__name__)
 
 PATIENCE = 0.25
-"""Seconds between looks at a child that says nothing."""
+"""Seconds between two checks of a silent child."""
 
 
 class ProcessSlot:
     """One child process that takes jobs, and the thread that watches it."""
 
     def __init__(
-        self, kernel: Kernel, doorbells: Doorbells, worker_id: str, duty: Duty, factory: KernelFactory
+        self, kernel: Kernel, notifications: Notifications, worker_id: str, config: SlotConfig, factory: KernelFactory
     ) -> None:
         self.worker_id = worker_id
-        self._kernel, self._doorbells, self._duty, self._factory = kernel, doorbells, duty, factory
+        self._kernel, self._notifications, self._config, self._factory = kernel, notifications, config, factory
         self._process: BaseProcess | None = None
         self._busy: Busy | None = None
         self._renew_at = self._end_at = 0.0
@@ -43,13 +43,13 @@ class ProcessSlot:
         return not self._thread.is_alive()
 
     def abandon(self) -> None:
-        """Ends the child whatever it does."""
+        """Kills the child."""
         if self._process is not None:
             self._process.kill()
 
     def _run(self) -> None:
-        backoff = Backoff(f"worker {self.worker_id}", self._duty.options, self._duty.stopping)
-        while not self._duty.stopping.is_set():
+        backoff = Backoff(f"worker {self.worker_id}", self._config.options, self._config.stopping)
+        while not self._config.stopping.is_set():
             try:
                 self._live()
                 backoff.worked()
@@ -57,19 +57,19 @@ class ProcessSlot:
                 backoff.failed(error)
 
     def _live(self) -> None:
-        """The life of one child. Raises when it dies uninvited."""
-        self._kernel.dispatch(LeaseRelease(worker_ids=(self.worker_id,)))  # an earlier child's, if it left any
+        """Runs one child to its end. Raises `ChildDied` when it dies before it was told to stop."""
+        self._kernel.dispatch(LeaseRelease(worker_ids=(self.worker_id,)))  # leases that an earlier child left
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        duty = ChildDuty(
+        config = ChildSlotConfig(
             worker_id=self.worker_id,
-            pools=self._duty.pools,
-            run_id=self._duty.run_id,
-            options=self._duty.options,
-            locks=self._duty.locks,
+            pools=self._config.pools,
+            run_id=self._config.run_id,
+            options=self._config.options,
+            locks=self._config.locks,
             factory=self._factory,
         )
-        self._process = context.Process(target=child_main, args=(theirs, duty), name=self.worker_id, daemon=True)
+        self._process = context.Process(target=child_main, args=(theirs, config), name=self.worker_id, daemon=True)
         self._process.start()
         theirs.close()
         try:
@@ -77,7 +77,7 @@ class ProcessSlot:
         except (EOFError, OSError) as error:
             self._process.join()
             released = self._kernel.dispatch(LeaseRelease(worker_ids=(self.worker_id,)))
-            if not self._duty.stopping.is_set():
+            if not self._config.stopping.is_set():
                 raise ChildDied(self._process.exitcode, released) from error
         finally:
             self._busy = None
@@ -87,16 +87,16 @@ class ProcessSlot:
     def _converse(self, child: Connection) -> None:
         told_to_stop = False
         while True:
-            rings = self._doorbells.rings
+            seen = self._notifications.notification_count
             child.send(Work())
             while not isinstance(self._hear(child), Idle):
-                if self._duty.stopping.is_set() and not told_to_stop:
+                if self._config.stopping.is_set() and not told_to_stop:
                     child.send(Stop())
                     told_to_stop = True
-            if self._duty.stopping.is_set():
+            if self._config.stopping.is_set():
                 child.send(Stop())
                 return
-            self._doorbells.wait(self._duty.options.job_poll, since=rings)
+            self._notifications.wait(self._config.options.job_poll, since=seen)
 
     def _hear(self, child: Connection) -> object:
         if not child.poll(PATIENCE):
@@ -108,9 +108,9 @@ class ProcessSlot:
                 self._begin(word)
             case JobReport():
                 self._busy = None
-                self._duty.on_report(word)
-            case Ring():
-                self._kernel.deps.job_transport.notify(word.doorbells)
+                self._config.on_report(word)
+            case Notify():
+                self._kernel.deps.job_transport.notify(word.notifications)
             case Wake():
                 self._kernel.deps.scheduler.wake(word.command, word.at)
             case _:
@@ -120,11 +120,11 @@ class ProcessSlot:
     def _begin(self, busy: Busy) -> None:
         now = time.monotonic()
         self._busy = busy
-        self._renew_at = now + self._duty.options.heartbeat
+        self._renew_at = now + self._config.options.heartbeat
         self._end_at = now + busy.timeout + 2 * TIMEOUT_GRACE if busy.timeout is not None else float("inf")
 
     def _watch(self) -> None:
-        """Keeps the lease of a body that gives its own heart no chance, and ends one that runs past its time."""
+        """Renews the lease for a body that blocks the child's lease keeper, and kills a child past its timeout."""
         busy, now = self._busy, time.monotonic()
         if busy is None:
             return
@@ -141,13 +141,13 @@ class ProcessSlot:
                 )
             )
         elif now >= self._renew_at:
-            self._renew_at = now + self._duty.options.heartbeat
-            lease = self._duty.options.lease
+            self._renew_at = now + self._config.options.heartbeat
+            lease = self._config.options.lease
             self._kernel.deps.persistence.transact(lambda tx: tx.jobs.renew(busy.job_id, busy.lease_token, lease))
 
 
 class ChildDied(Exception):
-    """A worker process ended uninvited."""
+    """A worker process died before it was told to stop."""
 
     def __init__(self, exitcode: int | None, released: int) -> None:
-        super().__init__(f"its process ended with code {exitcode}; {released} jobs were taken back")
+        super().__init__(f"its process ended with code {exitcode}; {released} leases were released")

@@ -38,10 +38,11 @@ def run_and_wait(
     on_stage_change: Callable[[StageRecord], None] = lambda _stage: None,
     timeout: float | None = None,
 ) -> RunOutcome:
-    """Creates a run and waits until it has ended. `host` is started and stopped around it; None when one runs already.
+    """Creates a run and waits until it has ended.
 
-    `on_stage_change` gets each stage record whenever its status has changed. Raises what `run.create` raises, and
-    `TimeoutError` after `timeout` seconds, with the run going on.
+    `host` is started before and stopped after; pass None when another host works on the run. `on_stage_change` gets
+    each stage record whose status changed. Raises the errors of `run.create`, and `TimeoutError` after `timeout`
+    seconds; the run then goes on.
     """
     created = kernel.dispatch(command.model_copy(update={"start": True}))
     if host is None:
@@ -59,9 +60,9 @@ def _wait(
     while True:
         view = kernel.reads.run(run_id)
         for stage in view.stages:
-            if seen.get(stage.id) != (stage.status, stage.attempt):
+            if seen.get(stage.id) != (stage.status, stage.generation):
                 on_stage_change(stage)
-        seen = {stage.id: (stage.status, stage.attempt) for stage in view.stages}
+        seen = {stage.id: (stage.status, stage.generation) for stage in view.stages}
         if view.run.status in TERMINAL:
             return _outcome(kernel, view)
         if time.monotonic() > end:

@@ -1,4 +1,4 @@
-"""A host for one invocation at a time: no loop, nothing left running when it answers."""
+"""A host for one invocation at a time. It has no loop, and no thread of it outlives the answer."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,36 +6,36 @@ from typing import Any, Literal
 
 from engine.definition.stage import Stage
 from engine.domain.errors import EngineError
-from engine.hosts.heart import Heart
 from engine.hosts.job_runner import JobReport, JobRunner
+from engine.hosts.lease_keeper import LeaseKeeper
 from engine.hosts.maintenance import TickResult, run_tick
 from engine.hosts.options import DEFAULTS, HostOptions
-from engine.kernel.commands import OutboxFlush, RunTend
-from engine.kernel.deliveries import Delivery, LeaseRelease
+from engine.kernel.attempts import Attempt, LeaseRelease
+from engine.kernel.commands import OutboxFlush, RunReconcile
 from engine.kernel.kernel import Kernel
-from engine.kernel.ringing import arm
+from engine.kernel.notifying import schedule_wakeup
 from engine.ports.persistence import NoClaim
 
 NO_LIMIT = float("inf")
-FLUSHING = frozenset({"run.tend", "outbox.flush"})
+FLUSHING = frozenset({"run.reconcile", "outbox.flush"})
 PAGE = 10
 OVERDUE = 120.0
-"""Seconds after which a due job that nobody claimed counts as missed."""
+"""Seconds after which a due job that was not claimed is overdue: its notification was lost."""
 
 
-ENOUGH = 0.5
-"""Share of its pool's timeout that a stage without one of its own is started with, after the first of an invocation."""
+MIN_TIME_SHARE = 0.5
+"""A stage without its own timeout starts as a later one of an invocation with this share of its pool's timeout left."""
 
 
 class OutOfTime(EngineError):
-    """The invocation has too little time left for the stage. Its message is to be delivered again."""
+    """The invocation has too little time left for the stage. The message must be delivered again."""
 
     code = "OUT_OF_TIME"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobMessage:
-    """What a queue delivers: the ids of a job row. Only `job_id` and `workflow_run_id` decide; the rest is for logs."""
+    """A queue message with the ids of a job row. `job_id` and `workflow_run_id` select the job; the rest is logged."""
 
     job_id: str
     workflow_run_id: str
@@ -48,7 +48,7 @@ class JobMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """`ghost` means: nothing to do here (any more). Every outcome is to be acknowledged; only exceptions are not."""
+    """The result of a message. `ghost`: the job needed no work. Acknowledge every outcome; only exceptions retry."""
 
     outcome: Literal["completed", "suspended", "failed", "ghost"]
     error: str | None = None
@@ -62,14 +62,15 @@ class ProcessedJobs:
 
 
 class ServerlessHost:
-    """Works within one invocation.
+    """Runs jobs, wake-ups and maintenance within one invocation.
 
-    `time_left` gives the seconds the invocation still has. After the first, no stage is started, or claimed along, with
-    less than its timeout plus `reserve`; one that has only its pool's timeout with less than half of that. A body that
-    is still at it when only the reserve is left is handed back: the next invocation gives it all the time there is.
+    `time_left` gives the seconds that the invocation has left. The first stage always starts. A later stage starts only
+    if its timeout plus `reserve` is left; for a stage with only its pool's timeout, half of that timeout is enough. The
+    lease of a body that still runs when only `reserve` is left is released uncounted: the next invocation runs the
+    stage with its whole time.
 
-    `lease` gives the seconds a lease shall last from now. `on_body` is told of each body before it runs, `on_abandoned`
-    when one was given up and still holds its thread: the process should not be used again.
+    `lease` gives the length of a lease in seconds from now. `on_body` is called before each body, `on_abandoned` when a
+    body was given up but still holds its thread: the process should not be used again.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class ServerlessHost:
         lease: Callable[[], float] | None = None,
         options: HostOptions = DEFAULTS,
         on_abandoned: Callable[[], None] = lambda: None,
-        on_body: Callable[[Delivery], None] = lambda _delivery: None,
+        on_body: Callable[[Attempt], None] = lambda _attempt: None,
     ) -> None:
         self._kernel, self.worker_id, self._options = kernel, worker_id, options
         self._time_left, self._reserve = time_left, reserve
@@ -90,18 +91,18 @@ class ServerlessHost:
         self._has_worked = False
 
     def handle_job(self, message: JobMessage) -> JobResult:
-        """Runs the job the message names, and what follows it in the same run while there is time.
+        """Runs the job of the message, then the stages that follow it in the same run while time is left.
 
-        A job that cannot be claimed is a duplicate, a ghost, or the doorbell of a worker that died further along: its
-        run is tended before the answer. Raises what the infrastructure raises, and `OutOfTime` where an earlier
-        message has used up the time; the first gets what there is.
+        A job that cannot be claimed has a duplicate message, has ended, or belonged to a worker that died at a later
+        stage. So its run is reconciled before the answer. Raises infrastructure errors, and `OutOfTime` when earlier
+        messages of the invocation used up the time.
         """
         if self._has_worked:
             self._check_time(message)
         self._has_worked = True
         report = self._run(job_id=message.job_id, run_id=message.workflow_run_id)
         if isinstance(report, NoClaim):
-            self._tend(message.workflow_run_id)
+            self._reconcile(message.workflow_run_id)
             return JobResult(outcome="ghost", error="nothing to claim")
         return JobResult(outcome=report.outcome, error=report.error)
 
@@ -120,9 +121,9 @@ class ServerlessHost:
         return run_tick(self._kernel, self.worker_id, self._options)
 
     def handle_wake(self, command: Mapping[str, Any]) -> object:
-        """Dispatches a command that was asked for by the scheduler. One that finds nothing to do is a no-op.
+        """Dispatches a command of the scheduler. A command that finds nothing to do is a no-op.
 
-        The events of its run are published too: a poll may have ended the run, and then nobody else comes.
+        The run's events are published too: a poll may have ended the run, and no later invocation would publish them.
         """
         result = self._kernel.dispatch(command)
         run_id = command.get("workflow_run_id")
@@ -130,10 +131,10 @@ class ServerlessHost:
             self._kernel.dispatch(OutboxFlush(workflow_run_id=run_id))
         return result
 
-    def ring_overdue(self) -> int:
-        """Rings for jobs that nobody came for, so that any activity heals what a lost doorbell left. Gives how many.
+    def notify_overdue(self) -> int:
+        """Sends notifications for overdue jobs, whose own were lost. Gives their number.
 
-        A full page means a long queue, which is being worked off; ringing for it again would only make it longer.
+        A full page of overdue jobs means a backlog. More messages would only make it longer, so none are sent.
         """
         overdue = self._kernel.overdue_jobs(PAGE, older_than=OVERDUE)
         if len(overdue) == PAGE:
@@ -141,29 +142,29 @@ class ServerlessHost:
         self._kernel.deps.job_transport.notify(overdue)
         return len(overdue)
 
-    def hand_back(self) -> int:
-        """Releases whatever this host holds, without counting the delivery. Gives how many jobs."""
-        return self._kernel.dispatch(LeaseRelease(worker_ids=(self.worker_id,), refund=True))
+    def release_leases(self) -> int:
+        """Releases all leases of this host, uncounted. Gives their number."""
+        return self._kernel.dispatch(LeaseRelease(worker_ids=(self.worker_id,), uncounted=True))
 
-    def _tend(self, run_id: str) -> None:
-        """The message is about to be deleted and may have been that of a worker who still has a lease, or had one."""
-        leased_until = self._kernel.dispatch(RunTend(workflow_run_id=run_id)).leased_until
+    def _reconcile(self, run_id: str) -> None:
+        """The message will be deleted, and another worker may hold the lease: a wake-up is scheduled for its end."""
+        leased_until = self._kernel.dispatch(RunReconcile(workflow_run_id=run_id)).leased_until
         if leased_until is not None:
-            arm(run_id, leased_until, self._kernel.deps)
+            schedule_wakeup(run_id, leased_until, self._kernel.deps)
 
     def _run(
         self, *, pools: tuple[str, ...] = (), job_id: str | None = None, run_id: str | None = None
     ) -> JobReport | NoClaim:
-        with Heart(
+        with LeaseKeeper(
             self._kernel,
             self._options,
             lease=self._lease,
             must_leave=lambda: self._time_left() < self._reserve,
             on_abandoned=self._on_abandoned,
-        ) as heart:
+        ) as keeper:
             runner = JobRunner(
                 self._kernel,
-                heart,
+                keeper,
                 self.worker_id,
                 self._options,
                 may_continue=self._has_time_for,
@@ -184,5 +185,5 @@ class ServerlessHost:
 
     def _has_time_for(self, stage: Stage[Any, Any, Any]) -> bool:
         timeout = self._kernel.deps.timeout_of(stage) or 0.0
-        needed = timeout if stage.timeout is not None else timeout * ENOUGH
+        needed = timeout if stage.timeout is not None else timeout * MIN_TIME_SHARE
         return self._time_left() >= needed + self._reserve

@@ -1,4 +1,4 @@
-"""Worker slots in threads of this process: for tests, `engine run`, and bodies that give up the interpreter."""
+"""Worker slots in threads of this process: for tests, `engine run`, and bodies that release the interpreter lock."""
 
 import threading
 from collections.abc import Callable
@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from engine.hosts.backoff import Backoff
-from engine.hosts.heart import Heart
 from engine.hosts.job_runner import JobReport, JobRunner
+from engine.hosts.lease_keeper import LeaseKeeper
 from engine.hosts.options import HostOptions
-from engine.kernel.deliveries import Delivery, LeaseRelease
+from engine.kernel.attempts import Attempt, LeaseRelease
 from engine.kernel.kernel import Kernel
 from engine.ports.persistence import NoClaim
 
 
-class Doorbells(Protocol):
-    """Wakes waiting slots. `rings` read before looking for work makes `wait` miss nothing."""
+class Notifications(Protocol):
+    """Wakes waiting slots. Read `notification_count` before a claim and pass it to `wait`: then none is missed."""
 
     @property
-    def rings(self) -> int: ...
+    def notification_count(self) -> int: ...
     def wait(self, timeout: float, *, since: int | None = None) -> bool: ...
     def wake_all(self) -> None: ...
 
@@ -32,8 +32,8 @@ def no_locks(_worker_id: str) -> AbstractContextManager[object]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Duty:
-    """What slots work on, and whom they tell of each job done. `run_id` keeps them to one run."""
+class SlotConfig:
+    """The configuration of a host's slots. `on_report` gets each job's report; `run_id` limits the slots to one run."""
 
     pools: tuple[str, ...]
     options: HostOptions
@@ -44,13 +44,13 @@ class Duty:
 
 
 class ThreadSlot:
-    """Takes one job after the other in a thread."""
+    """Runs one job after the other in a thread."""
 
-    def __init__(self, kernel: Kernel, doorbells: Doorbells, worker_id: str, duty: Duty) -> None:
+    def __init__(self, kernel: Kernel, notifications: Notifications, worker_id: str, config: SlotConfig) -> None:
         self.worker_id = worker_id
-        self._kernel, self._doorbells, self._duty = kernel, doorbells, duty
-        self._current: Delivery | None = None
-        self._left_over = False  # a turn failed, and may have left its job claimed
+        self._kernel, self._notifications, self._config = kernel, notifications, config
+        self._current: Attempt | None = None
+        self._left_over = False  # a turn failed and may have left its job claimed
         self._thread = threading.Thread(target=self._run, name=worker_id, daemon=True)
 
     def start(self) -> None:
@@ -62,23 +62,23 @@ class ThreadSlot:
         return not self._thread.is_alive()
 
     def abandon(self) -> None:
-        """Tells the body to stop. A thread cannot be ended: its job is handed back and its result will be a ghost."""
+        """Cancels the body. A thread cannot be killed: its lease is released, and its result will be a ghost."""
         if self._current is not None:
             self._current.cancellation.cancelled = True
 
     def _run(self) -> None:
-        duty = self._duty
-        backoff = Backoff(f"worker {self.worker_id}", duty.options, duty.stopping)
-        with duty.locks(self.worker_id), Heart(self._kernel, duty.options) as heart:
+        config = self._config
+        backoff = Backoff(f"worker {self.worker_id}", config.options, config.stopping)
+        with config.locks(self.worker_id), LeaseKeeper(self._kernel, config.options) as keeper:
             runner = JobRunner(
                 self._kernel,
-                heart,
+                keeper,
                 self.worker_id,
-                duty.options,
-                may_continue=lambda _stage: not duty.stopping.is_set(),
+                config.options,
+                may_continue=lambda _stage: not config.stopping.is_set(),
                 on_body=self._begin,
             )
-            while not duty.stopping.is_set():
+            while not config.stopping.is_set():
                 try:
                     if self._left_over:
                         self._kernel.dispatch(LeaseRelease(worker_ids=(self.worker_id,)))
@@ -89,14 +89,14 @@ class ThreadSlot:
                     self._left_over = True
                     backoff.failed(error)
 
-    def _begin(self, delivery: Delivery) -> None:
-        self._current = delivery
+    def _begin(self, attempt: Attempt) -> None:
+        self._current = attempt
 
     def _turn(self, runner: JobRunner) -> None:
-        rings = self._doorbells.rings
-        report = runner.run(pools=self._duty.pools, run_id=self._duty.run_id)
+        seen = self._notifications.notification_count
+        report = runner.run(pools=self._config.pools, run_id=self._config.run_id)
         self._current = None
         if isinstance(report, NoClaim):
-            self._doorbells.wait(self._duty.options.job_poll, since=rings)
+            self._notifications.wait(self._config.options.job_poll, since=seen)
         else:
-            self._duty.on_report(report)
+            self._config.on_report(report)

@@ -1,4 +1,4 @@
-"""A host that stays: a container or a laptop."""
+"""A long-running host, for a container or a laptop."""
 
 import logging
 import os
@@ -20,20 +20,20 @@ from engine.hosts.job_runner import JobReport
 from engine.hosts.maintenance import run_tick
 from engine.hosts.options import DEFAULTS, HostOptions
 from engine.hosts.process_slots import ProcessSlot
-from engine.hosts.slots import Doorbells, Duty, Locks, ThreadSlot, no_locks
-from engine.kernel.commands import OutboxFlush, RunTend
-from engine.kernel.deliveries import LeaseRelease
+from engine.hosts.slots import Locks, Notifications, SlotConfig, ThreadSlot, no_locks
+from engine.kernel.attempts import LeaseRelease
+from engine.kernel.commands import OutboxFlush, RunReconcile
 from engine.kernel.kernel import Kernel
 
 logger = logging.getLogger(__name__)
 
 
 LONGEST_SLEEP = 0.25
-"""Seconds after which new timers are noticed."""
+"""Seconds between two looks at the timers."""
 
 
 class Timers(Protocol):
-    """Wakes that were asked for in this process."""
+    """Wake-ups that were scheduled in this process."""
 
     def take_due(self, now: datetime) -> Sequence[Mapping[str, Any]]: ...
     def next_at(self) -> datetime | None: ...
@@ -50,18 +50,18 @@ class WorkerStats:
 
 
 class WorkerHost:
-    """Runs jobs in `slots` worker slots and does the maintenance.
+    """Runs jobs in `slots` worker slots, and runs maintenance.
 
-    With `factory` each slot is a child process that builds its own kernel, so that a body that holds the interpreter
-    loses no lease and a sync body past its time can be ended; without it slots are threads of this process. `run_id`
-    keeps the host to one run. `locks` gives what a slot holds while it lives.
+    With `factory` each slot is a child process with its own kernel: a body that holds the interpreter lock loses no
+    lease, and a sync body past its timeout can be killed. Without it slots are threads of this process. `run_id` limits
+    the host to one run. `locks` gives the lock that a slot holds while it lives.
     """
 
     def __init__(
         self,
         kernel: Kernel,
         *,
-        doorbells: Doorbells,
+        notifications: Notifications,
         timers: Timers,
         slots: int = 1,
         pools: tuple[str, ...] = ("default",),
@@ -72,8 +72,8 @@ class WorkerHost:
         options: HostOptions = DEFAULTS,
     ) -> None:
         self.worker_id = worker_id or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-        self._kernel, self._doorbells, self._timers, self._options = kernel, doorbells, timers, options
-        self._duty = Duty(pools=pools, options=options, on_report=self._report, run_id=run_id, locks=locks)
+        self._kernel, self._notifications, self._timers, self._options = kernel, notifications, timers, options
+        self._config = SlotConfig(pools=pools, options=options, on_report=self._report, run_id=run_id, locks=locks)
         self._slots = [self._slot(number, factory) for number in range(1, slots + 1)]
         self._orchestration = threading.Thread(target=self._orchestrate, name="orchestration", daemon=True)
         self._to_flush: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -88,16 +88,15 @@ class WorkerHost:
             slot.start()
 
     def stop(self, grace: float = 30.0) -> bool:
-        """Lets running bodies end within `grace` seconds and hands back what is left. True when all ended by
-        themselves."""
-        self._duty.stopping.set()
+        """Waits `grace` seconds for running bodies, then releases the leases of the rest. True when all had ended."""
+        self._config.stopping.set()
         self._to_flush.put(None)
-        self._doorbells.wake_all()
+        self._notifications.wake_all()
         end = time.monotonic() + grace
         late = [slot for slot in self._slots if not slot.join(max(0.0, end - time.monotonic()))]
         if late:
-            # First, so that what a body says about being stopped is a ghost and not the stage's outcome.
-            self._kernel.dispatch(LeaseRelease(worker_ids=tuple(slot.worker_id for slot in late), refund=True))
+            # Before the bodies are cancelled, so that a cancelled body's error is a ghost and not the stage's outcome.
+            self._kernel.dispatch(LeaseRelease(worker_ids=tuple(slot.worker_id for slot in late), uncounted=True))
         for slot in late:
             slot.abandon()
             slot.join(1.0)
@@ -109,12 +108,12 @@ class WorkerHost:
             worker_id=self.worker_id,
             jobs_processed=self._jobs,
             orchestration_ticks=self._ticks,
-            is_running=self._orchestration.is_alive() and not self._duty.stopping.is_set(),
+            is_running=self._orchestration.is_alive() and not self._config.stopping.is_set(),
             uptime=time.monotonic() - self._started_at if self._started_at else 0.0,
         )
 
     def run_until_signalled(self, grace: float = 30.0) -> bool:
-        """Starts, waits for SIGTERM or SIGINT, stops. For the main thread. What `stop` gives."""
+        """Starts, waits for SIGTERM or SIGINT, and stops. Call it in the main thread. Gives the result of `stop`."""
         signalled = threading.Event()
 
         def note(_number: int, _frame: FrameType | None) -> None:
@@ -138,17 +137,17 @@ class WorkerHost:
     def _slot(self, number: int, factory: KernelFactory | None) -> ThreadSlot | ProcessSlot:
         worker_id = f"{self.worker_id}.{number}"
         if factory is None:
-            return ThreadSlot(self._kernel, self._doorbells, worker_id, self._duty)
-        return ProcessSlot(self._kernel, self._doorbells, worker_id, self._duty, factory)
+            return ThreadSlot(self._kernel, self._notifications, worker_id, self._config)
+        return ProcessSlot(self._kernel, self._notifications, worker_id, self._config, factory)
 
     def _report(self, report: JobReport) -> None:
         self._jobs += 1
         self._to_flush.put(report.workflow_run_id)
 
     def _orchestrate(self) -> None:
-        backoff = Backoff("orchestration", self._options, self._duty.stopping)
+        backoff = Backoff("orchestration", self._options, self._config.stopping)
         next_tick = time.monotonic()
-        while not self._duty.stopping.is_set():
+        while not self._config.stopping.is_set():
             try:
                 if time.monotonic() >= next_tick:
                     next_tick = time.monotonic() + self._options.orchestration
@@ -162,8 +161,8 @@ class WorkerHost:
 
     def _tick(self) -> None:
         self._ticks += 1
-        if self._duty.run_id is not None:
-            self._kernel.dispatch(RunTend(workflow_run_id=self._duty.run_id))
+        if self._config.run_id is not None:
+            self._kernel.dispatch(RunReconcile(workflow_run_id=self._config.run_id))
         else:
             run_tick(self._kernel, self.worker_id, self._options)
 
@@ -172,7 +171,7 @@ class WorkerHost:
             self._kernel.dispatch(command)
 
     def _sleep(self, next_tick: float) -> str | None:
-        """Until the next tick or timer, or a run with events; gives that run."""
+        """Waits for the next tick or timer, or a run with events; gives that run."""
         timer = self._timers.next_at()
         wait = next_tick - time.monotonic()
         if timer is not None:
@@ -193,5 +192,5 @@ class WorkerHost:
     def _last_flush(self) -> None:
         try:
             self._flush(None)
-        except Exception:  # what stays in the outbox is published by the next host
+        except Exception:  # the next host publishes what stays in the outbox
             logger.exception("the last flush failed")

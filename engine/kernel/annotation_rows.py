@@ -15,7 +15,7 @@ MAX_KEY_LENGTH = 200
 def annotation_drafts(
     given: AnnotationInput, blank: AnnotationRecord, *, workflow_id: str, new_id: Callable[[], str]
 ) -> tuple[AnnotationDraft, ...]:
-    """One draft for each attribute that is not None; `blank` says which run, scope and attempt it belongs to."""
+    """One draft for each attribute that is not None; `blank` says which run, scope and generation it belongs to."""
     return tuple(
         _draft(replace(_described(blank, given), id=new_id(), key=_checked(key), value=value), given, workflow_id)
         for key, value in given.attributes.items()
@@ -53,7 +53,7 @@ def _draft(record: AnnotationRecord, given: AnnotationInput, workflow_id: str) -
         value=record.value,
         scope=record.scope,
         scope_id=record.scope_id,
-        attempt=record.attempt,
+        generation=record.generation,
         actor_kind=record.actor_kind,
         actor_id=record.actor_id,
     )

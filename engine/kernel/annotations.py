@@ -12,7 +12,7 @@ from engine.domain.stored_value import Json
 from engine.kernel.annotation_rows import annotation_drafts
 from engine.kernel.commands import ActorInput, AnnotationInput
 from engine.kernel.deps import Deps
-from engine.kernel.ringing import SAFETY_WAKE, arm
+from engine.kernel.notifying import SAFETY_WAKE, schedule_wakeup
 from engine.ports.transaction import AnnotationFilter
 from engine.ports.write_set import Verdict, WriteSet
 
@@ -25,7 +25,7 @@ def blank_run_annotation(run_id: str, at: datetime, *, scope: str = "run", scope
         workflow_run_id=run_id,
         scope=scope,
         scope_id=scope_id or run_id,
-        attempt=0,
+        generation=0,
         key="",
         value=None,
         created_at=at,
@@ -65,7 +65,7 @@ class Annotations:
         blank = blank_run_annotation(run_id, at, scope=scope, scope_id=scope_id)
         drafts = annotation_drafts(given, blank, workflow_id=run.workflow_id, new_id=deps.ids.new)
         if emit_event:
-            arm(run_id, at + SAFETY_WAKE, deps)
+            schedule_wakeup(run_id, at + SAFETY_WAKE, deps)
         write_set = WriteSet(run_id=run_id, at=at, run_in=frozenset(Status), annotations=drafts)
         if deps.persistence.apply(write_set).verdict is not Verdict.APPLIED:
             raise NotFound("run", run_id)
@@ -96,7 +96,7 @@ def _legacy(run: RunRecord) -> list[AnnotationRecord]:
             workflow_run_id=run.id,
             scope="run",
             scope_id=run.id,
-            attempt=0,
+            generation=0,
             key=f"{LEGACY_PREFIX}{name}",
             value=value,
             created_at=run.created_at,
@@ -107,7 +107,7 @@ def _legacy(run: RunRecord) -> list[AnnotationRecord]:
 
 
 def _meets(row: AnnotationRecord, where: AnnotationFilter) -> bool:
-    exact = {"key": row.key, "scope": row.scope, "scope_id": row.scope_id, "attempt": row.attempt}
+    exact = {"key": row.key, "scope": row.scope, "scope_id": row.scope_id, "generation": row.generation}
     return (
         all(getattr(where, name) in {None, value} for name, value in exact.items())
         and row.key.startswith(where.key_prefix or "")

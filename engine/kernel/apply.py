@@ -17,9 +17,9 @@ from engine.kernel.apply_rows import (
     change_job,
     change_stage,
     gives_up,
-    heal,
     insert_group,
     open_group,
+    recreate_missing_jobs,
     remove_stages,
 )
 from engine.ports.transaction import Tx
@@ -89,7 +89,7 @@ def _write(tx: Tx, ws: WriteSet, draft: RunDraft, targets: Targets) -> bool:
     remove_stages(tx, ws)
     if ws.opens is not None:
         open_group(tx, draft, ws.opens, ws.at)
-    heal(tx, ws)
+    recreate_missing_jobs(tx, ws)
     return close_stages(tx, ws, draft, Closes.STAGE if gave_up else ws.closes)
 
 

@@ -62,7 +62,7 @@ def change_job(tx: Tx, ws: WriteSet, job: JobRecord | None, *, cancel: bool) -> 
     patch = {"status": to, "updated_at": ws.at, **_taken_from_holder(job, ws.job), **_timing(tx, ws.job, to)}
     if ws.job.error is not None:
         patch["last_error"] = ws.job.error
-    if ws.job.refund:
+    if ws.job.uncounted:
         patch["max_attempts"] = job.max_attempts + 1
     changed = tx.jobs.update(job.id, patch)
     return None if ws.job.renew is None else changed.lease_until
@@ -159,7 +159,7 @@ def _started(stage: StageRecord, at: datetime) -> StageRecord:
     return replace(stage, status=Status.RUNNING, started_at=at)
 
 
-def heal(tx: Tx, ws: WriteSet) -> None:
+def recreate_missing_jobs(tx: Tx, ws: WriteSet) -> None:
     """Jobs for records that wait without one."""
     if not ws.jobs:
         return

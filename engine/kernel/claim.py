@@ -98,8 +98,8 @@ def _started(tx: Tx, request: ClaimRequest, run: RunRecord, stage: StageRecord, 
         stage_id=stage.stage_id,
         stage_name=stage.stage_name,
         stage_number=stage.stage_number,
-        attempt=stage.attempt,
-        delivery=held.attempt,
+        generation=stage.generation,
+        attempt=held.attempt,
     )
     sequence = run.event_seq + 1
     claim = Claim(

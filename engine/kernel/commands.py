@@ -97,7 +97,7 @@ class RunClaimPending(Command[RunClaimPendingResult]):
 
 
 class JobExecuteResult(Result):
-    """`ghost`: nothing was written, because the delivery is not (or no longer) the one that may."""
+    """`ghost`: nothing was written, because the attempt is not (or no longer) the one that may."""
 
     outcome: Literal["completed", "suspended", "failed"]
     output: Any = None
@@ -235,7 +235,7 @@ class PluginReplayDLQ(Command[PluginReplayDLQResult]):
     event_type: str | None = None
 
 
-class RunTendResult(Result):
+class RunReconcileResult(Result):
     """`next_due`: when the run next needs somebody; None when nothing in it waits for a time.
 
     `leased_until`: when the last lease in the run ends; None when nobody holds one.
@@ -246,10 +246,10 @@ class RunTendResult(Result):
     leased_until: datetime | None = None
 
 
-class RunTend(Command[RunTendResult]):
+class RunReconcile(Command[RunReconcileResult]):
     """Do whatever one run needs now: stale leases, due polls, missing jobs, transition, events."""
 
-    type: Literal["run.tend"] = "run.tend"
+    type: Literal["run.reconcile"] = "run.reconcile"
     workflow_run_id: str
 
 
@@ -265,7 +265,7 @@ type AnyCommand = Annotated[
     | RunReapStuck
     | OutboxFlush
     | PluginReplayDLQ
-    | RunTend,
+    | RunReconcile,
     Field(discriminator="type"),
 ]
 

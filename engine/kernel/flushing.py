@@ -158,9 +158,9 @@ def _mark(
         if refusal is not None:
             if refusal.delivered:
                 tx.outbox.mark_delivered(refusal.record.id, refusal.delivered)
-            tx.outbox.put_back(run_id, token=token, patch=refusal.patch, event_id=refusal.record.id)
+            tx.outbox.release_claim(run_id, token=token, patch=refusal.patch, event_id=refusal.record.id)
         elif not all_emitted:
-            tx.outbox.put_back(run_id, token=token)
+            tx.outbox.release_claim(run_id, token=token)
         return marked
 
     return deps.persistence.transact(mark)

@@ -1,4 +1,4 @@
-"""The queue as callers without a host use it: job rows over any Persistence, and doorbells within this process.
+"""The queue as callers without a host use it: job rows over any Persistence, and notifications within this process.
 
 Hosts finish jobs together with their stages and runs through the kernel. The calls here change job rows alone; they
 do nothing to a job that has moved on, so they may follow a `job.execute` that did it all already.
@@ -14,7 +14,7 @@ from engine.definition.retry import RetryPolicy
 from engine.domain.errors import NotFound
 from engine.domain.lifecycle import OPEN, Status, check_move
 from engine.domain.records import JobRecord
-from engine.kernel.doorbells import InProcessDoorbells
+from engine.kernel.in_process_job_transport import InProcessJobTransport
 from engine.ports.persistence import Claim, ClaimRequest, Persistence
 from engine.ports.transaction import LeaseState, Tx
 from engine.ports.write_set import Lease
@@ -24,7 +24,7 @@ _ENDED = {"lease_until": None}
 _TAKEN = {"lease_until": None, "lease_token": None, "worker_id": None}
 
 
-class JobQueue(InProcessDoorbells):
+class JobQueue(InProcessJobTransport):
     def __init__(self, persistence: Persistence, *, retry: RetryPolicy | None = None) -> None:
         super().__init__()
         self._persistence = persistence

@@ -7,15 +7,15 @@ from typing import Any, overload
 from engine.domain.errors import InvalidInput
 from engine.domain.lifecycle import Status
 from engine.kernel.annotations import Annotations
+from engine.kernel.attempts import Attempt, Internal
 from engine.kernel.commands import Command, parse_command
-from engine.kernel.deliveries import Delivery, Internal
 from engine.kernel.deps import Deps
-from engine.kernel.leases import doorbell
+from engine.kernel.leases import notification_of
 from engine.kernel.outcomes import Outcome
 from engine.kernel.perform import perform
 from engine.kernel.reads import Reads
 from engine.kernel.routes import ROUTES
-from engine.ports.job_transport import Doorbell
+from engine.ports.job_transport import JobNotification
 from engine.ports.transaction import Tx
 
 
@@ -47,28 +47,28 @@ class Kernel:
             raise InvalidInput(f"{command!r} is no command; give one of engine.kernel, or its JSON form")
         return route(command, self.deps)
 
-    def overdue_jobs(self, limit: int, *, older_than: float) -> Sequence[Doorbell]:
-        """Doorbells for jobs that have been due for so many seconds, in pools this deployment has."""
+    def overdue_jobs(self, limit: int, *, older_than: float) -> Sequence[JobNotification]:
+        """Notifications for jobs that have been due for so many seconds, in pools this deployment has."""
 
-        def read(tx: Tx) -> Sequence[Doorbell]:
+        def read(tx: Tx) -> Sequence[JobNotification]:
             before = tx.now() - timedelta(seconds=older_than)
             due = tx.jobs.due(tuple(self.deps.pool_timeouts), limit)
-            return [doorbell(job, tx.runs.get(job.workflow_run_id)) for job in due if job.due_at <= before]
+            return [notification_of(job, tx.runs.get(job.workflow_run_id)) for job in due if job.due_at <= before]
 
         return self.deps.persistence.read(read)
 
-    def is_unwanted(self, delivery: Delivery) -> bool:
-        """Whether the delivery's run is cancelled, over, or failing, so that its body should stop."""
-        run = self.deps.persistence.read(lambda tx: tx.runs.find(delivery.claim.run.id))
+    def is_unwanted(self, attempt: Attempt) -> bool:
+        """Whether the attempt's run is cancelled, over, or failing, so that its body should stop."""
+        run = self.deps.persistence.read(lambda tx: tx.runs.find(attempt.claim.run.id))
         return run is None or run.status is not Status.RUNNING or run.failure_code is not None
 
-    def timeout_of(self, delivery: Delivery) -> float | None:
-        """Seconds the delivery's body may take; None means no limit."""
-        workflow = self.deps.registry.get_workflow(delivery.claim.run.workflow_id)
-        stage = workflow.get_stage(delivery.claim.stage.stage_id) if workflow else None
+    def timeout_of(self, attempt: Attempt) -> float | None:
+        """Seconds the attempt's body may take; None means no limit."""
+        workflow = self.deps.registry.get_workflow(attempt.claim.run.workflow_id)
+        stage = workflow.get_stage(attempt.claim.stage.stage_id) if workflow else None
         return self.deps.timeout_of(stage) if stage else None
 
-    def perform(self, delivery: Delivery) -> Outcome:
+    def perform(self, attempt: Attempt) -> Outcome:
         """Runs the body of a claimed stage; commits nothing. What the body raises is its outcome; `StoreUnavailable`,
         and the error of code that cannot be loaded, are raised."""
-        return perform(delivery, self.deps)
+        return perform(attempt, self.deps)

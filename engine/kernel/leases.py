@@ -1,4 +1,4 @@
-"""Takes jobs back from workers that no longer hold them."""
+"""Releases the leases of workers that died, stopped, or gave a job up."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -6,74 +6,74 @@ from datetime import timedelta
 from engine.domain.lifecycle import Status
 from engine.domain.records import JobRecord, LogLevel, LogRecord, RunRecord, StageRecord
 from engine.kernel.deps import Deps
-from engine.kernel.ringing import arm, ring
+from engine.kernel.notifying import notify, schedule_wakeup
 from engine.kernel.steps.advance_run import stage_failed, workflow_failed
-from engine.kernel.steps.open_group import Now
-from engine.ports.job_transport import Doorbell
+from engine.kernel.steps.open_group import DecisionContext
+from engine.ports.job_transport import JobNotification
 from engine.ports.write_set import Closes, JobChange, StageChange, Verdict, WriteSet
 
 EXPIRED_CODE = "LEASE_EXPIRED"
 
-MOST_DELIVERIES = 20
-"""Deliveries after which a hand-back counts like any other end: a job that always meets one must end some time."""
+MOST_ATTEMPTS = 20
+"""A release after so many attempts is counted: a job that is always released must end some time."""
 
 
-def take_back(
+def release_lease(
     job: JobRecord,
     deps: Deps,
     *,
     expired: bool,
-    refund: bool = False,
+    uncounted: bool = False,
     seconds: float = 0.0,
-    why: str | None = None,
+    reason: str | None = None,
 ) -> bool:
-    """Ends the lease the job was read with: PENDING again, due in `seconds`, or FAILED once its deliveries are spent.
+    """Ends the lease the job was read with: PENDING again, due in `seconds`, or FAILED once its attempts are spent.
 
     With `expired` only if the lease has run out on the store's clock; without, at once (its worker is known to be
-    dead, or hands it back). False when somebody else was faster.
+    dead, or gives the job up). False when somebody else was faster.
     """
     run_id = job.workflow_run_id
     run, stages = deps.persistence.read(lambda tx: (tx.runs.find(run_id), tx.stages.of_run(run_id)))
     stage = next((record for record in stages if record.id == job.stage_record_id), None)
     if run is None or stage is None:
         return False
-    now = Now.of(deps.clock, deps.ids)
-    refund = refund and job.attempt < MOST_DELIVERIES
-    spent = job.attempt >= job.max_attempts and not refund
+    now = DecisionContext.of(deps.clock, deps.ids)
+    uncounted = uncounted and job.attempt < MOST_ATTEMPTS
+    spent = job.attempt >= job.max_attempts and not uncounted
     change = JobChange(
         job_id=job.id,
         to=Status.FAILED if spent else Status.PENDING,
         token=job.lease_token,
         expired=expired,
-        refund=refund,
+        uncounted=uncounted,
         due_in=seconds,
-        error=why,
+        error=reason,
     )
     if seconds and not spent:
-        arm(run.id, now.at + timedelta(seconds=seconds), deps)
+        schedule_wakeup(run.id, now.at + timedelta(seconds=seconds), deps)
     write_set = _fail(change, job, run, stage, now) if spent else _release(change, job, run, stage, now)
     released = deps.persistence.apply(write_set).verdict is Verdict.APPLIED
     if released and not spent and not seconds:
-        ring([doorbell(job, run)], deps)
+        notify([notification_of(job, run)], deps)
     return released
 
 
-def _release(change: JobChange, job: JobRecord, run: RunRecord, stage: StageRecord, now: Now) -> WriteSet:
-    how = "was handed back by" if change.refund else "was taken back from"
-    why = f": {change.error}" if change.error else ""
+def _release(change: JobChange, job: JobRecord, run: RunRecord, stage: StageRecord, now: DecisionContext) -> WriteSet:
+    how = "was given up by" if change.uncounted else "lost its lease on"
+    reason = f": {change.error}" if change.error else ""
     return WriteSet(
         run_id=run.id,
         at=now.at,
         job=change,
         stage=StageChange(record_id=stage.id, status_in=frozenset({Status.RUNNING}), patch={"status": Status.PENDING}),
         failed_event=workflow_failed(run, now),
-        logs=(_log(LogLevel.WARN, f"delivery {job.attempt} {how} worker {job.worker_id}{why}", run, stage, now),),
+        logs=(_log(LogLevel.WARN, f"attempt {job.attempt} {how} worker {job.worker_id}{reason}", run, stage, now),),
     )
 
 
-def _fail(change: JobChange, job: JobRecord, run: RunRecord, stage: StageRecord, now: Now) -> WriteSet:
-    how = f"handed it back ({change.error})" if change.error else "stopped responding"
-    message = f"LeaseExpired: worker {job.worker_id} {how} in delivery {job.attempt} of {job.max_attempts}"
+def _fail(change: JobChange, job: JobRecord, run: RunRecord, stage: StageRecord, now: DecisionContext) -> WriteSet:
+    how = f"gave it up ({change.error})" if change.error else "stopped responding"
+    message = f"LeaseExpired: worker {job.worker_id} {how} in attempt {job.attempt} of {job.max_attempts}"
     patch = {
         "status": Status.FAILED,
         "error_code": EXPIRED_CODE,
@@ -93,7 +93,7 @@ def _fail(change: JobChange, job: JobRecord, run: RunRecord, stage: StageRecord,
     )
 
 
-def _log(level: LogLevel, message: str, run: RunRecord, stage: StageRecord, now: Now) -> LogRecord:
+def _log(level: LogLevel, message: str, run: RunRecord, stage: StageRecord, now: DecisionContext) -> LogRecord:
     return LogRecord(
         id=now.ids.new(),
         workflow_run_id=run.id,
@@ -105,8 +105,8 @@ def _log(level: LogLevel, message: str, run: RunRecord, stage: StageRecord, now:
     )
 
 
-def doorbell(job: JobRecord, run: RunRecord) -> Doorbell:
-    return Doorbell(
+def notification_of(job: JobRecord, run: RunRecord) -> JobNotification:
+    return JobNotification(
         job_id=job.id,
         workflow_run_id=run.id,
         workflow_id=run.workflow_id,

@@ -1,4 +1,4 @@
-"""How one delivery of a stage can end."""
+"""How one attempt of a stage can end."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -15,15 +15,15 @@ def run_prefix(run: RunRecord) -> str:
     return f"{ROOT}/{run.workflow_type}/{run.id}"
 
 
-def attempt_prefix(run: RunRecord, stage: StageRecord) -> str:
-    """All that one attempt of a stage left; a rerun deletes it as a whole."""
-    return f"{run_prefix(run)}/{stage.stage_id}/{stage.attempt}"
+def generation_prefix(run: RunRecord, stage: StageRecord) -> str:
+    """All that one generation of a stage left; a rerun deletes it as a whole."""
+    return f"{run_prefix(run)}/{stage.stage_id}/{stage.generation}"
 
 
 def claim_prefix(run: RunRecord, stage: StageRecord, lease_token: str) -> str:
-    """Where one delivery writes, so that a late worker never overwrites what another committed."""
+    """Where one attempt writes, so that a late worker never overwrites what another committed."""
     claim = hashlib.sha256(lease_token.encode()).hexdigest()[:16]
-    return f"{attempt_prefix(run, stage)}/{claim}"
+    return f"{generation_prefix(run, stage)}/{claim}"
 
 
 def store_value(value: Json, key: str, blob_store: BlobStore, inline_max: int) -> StoredValue:

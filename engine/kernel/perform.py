@@ -21,7 +21,7 @@ from engine.domain.errors import EngineError, InvalidStageData, StoreUnavailable
 from engine.domain.json_values import checked, plain
 from engine.domain.records import ArtifactRecord, LogLevel
 from engine.domain.stored_value import Json
-from engine.kernel.deliveries import Delivery
+from engine.kernel.attempts import Attempt
 from engine.kernel.deps import Deps
 from engine.kernel.outcomes import Completed, Failed, Outcome, Suspended
 from engine.kernel.outputs import RunOutputs, claim_prefix, load_value, store_value
@@ -37,25 +37,25 @@ MOST_MESSAGE, MOST_TRACE = 4_000, 32_000
 
 @dataclass(frozen=True, slots=True)
 class _Body:
-    """A delivery with the code it runs."""
+    """An attempt with the code it runs."""
 
-    delivery: Delivery
+    attempt: Attempt
     workflow: Workflow[Any, Any]
     stage: Stage[Any, Any, Any]
     deps: Deps
 
     @property
     def prefix(self) -> str:
-        claim = self.delivery.claim
-        return claim_prefix(claim.run, claim.stage, self.delivery.token)
+        claim = self.attempt.claim
+        return claim_prefix(claim.run, claim.stage, self.attempt.token)
 
 
-def perform(delivery: Delivery, deps: Deps) -> Outcome:
-    """The outcome of the delivery's stage, whatever its body does.
+def perform(attempt: Attempt, deps: Deps) -> Outcome:
+    """The outcome of the attempt's stage, whatever its body does.
 
     Raises what is not the body's doing: `StoreUnavailable`, and the error of code that cannot be loaded.
     """
-    claim = delivery.claim
+    claim = attempt.claim
     workflow = deps.registry.get_workflow(claim.run.workflow_id)
     if workflow is None:
         return Failed(
@@ -67,7 +67,7 @@ def perform(delivery: Delivery, deps: Deps) -> Outcome:
             code="WORKFLOW_CHANGED",
             message=f"WorkflowChanged: workflow {workflow.id!r} no longer has the stage {claim.stage.stage_id!r}",
         )
-    body = _Body(delivery, workflow, stage, deps)
+    body = _Body(attempt, workflow, stage, deps)
     _warn_of_new_code(body)
     try:
         with stage_span(claim):
@@ -77,7 +77,7 @@ def perform(delivery: Delivery, deps: Deps) -> Outcome:
     except BaseException as error:  # a stage body may raise anything; it is recorded
         if is_ctrl_c(error):
             raise
-        return failure(error, body.stage, delivery, deps)
+        return failure(error, body.stage, attempt, deps)
 
 
 def is_ctrl_c(error: BaseException) -> bool:
@@ -87,9 +87,9 @@ def is_ctrl_c(error: BaseException) -> bool:
     return signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def failure(error: BaseException, stage: Stage[Any, Any, Any], delivery: Delivery, deps: Deps) -> Failed:
+def failure(error: BaseException, stage: Stage[Any, Any, Any], attempt: Attempt, deps: Deps) -> Failed:
     """What an exception in or around a body means for the stage: the cause, and whether to try again."""
-    job = delivery.claim.job
+    job = attempt.claim.job
     again = job.attempt < job.max_attempts and stage.retry.allows(error)
     delay = stage.retry.delay(job.attempt, deps.ids.random()) if again else None
     return replace(failed_by(error), retry_in=delay)
@@ -110,9 +110,9 @@ def _shortened(text: str, most: int) -> str:
 
 
 def _warn_of_new_code(body: _Body) -> None:
-    run = body.delivery.claim.run
+    run = body.attempt.claim.run
     if run.definition_hash != body.workflow.definition_hash:
-        body.delivery.recorder.log(
+        body.attempt.recorder.log(
             LogLevel.WARN,
             f"workflow {run.workflow_id!r} has changed since this run began; continuing with the new definition",
             {"began_with": run.definition_hash, "continues_with": body.workflow.definition_hash},
@@ -120,7 +120,7 @@ def _warn_of_new_code(body: _Body) -> None:
 
 
 def _activity(body: _Body) -> Activity:
-    claim, stage, deps = body.delivery.claim, body.stage, body.deps
+    claim, stage, deps = body.attempt.claim, body.stage, body.deps
     timeout = deps.timeout_of(stage)
     state = claim.stage.suspended_state
     context: StageContext[Any, Any] = StageContext(
@@ -132,21 +132,21 @@ def _activity(body: _Body) -> Activity:
         stage_name=stage.name,
         stage_number=claim.stage.stage_number,
         stage_record_id=claim.stage.id,
-        attempt=claim.stage.attempt,
-        delivery=claim.job.attempt,
+        generation=claim.stage.generation,
+        attempt=claim.job.attempt,
         resume_state=SuspendedState.model_validate(state) if state else None,
         outputs=RunOutputs(claim.run.id, claim.previous, persistence=deps.persistence, blob_store=deps.blob_store),
-        recorder=body.delivery.recorder,
+        recorder=body.attempt.recorder,
         storage=RunStorage(claim.run, claim.stage, deps.blob_store),
-        ai=deps.ai_for(f"workflow.{claim.run.id}.stage.{stage.id}", body.delivery.recorder),
-        cancellation=body.delivery.cancellation,
+        ai=deps.ai_for(f"workflow.{claim.run.id}.stage.{stage.id}", body.attempt.recorder),
+        cancellation=body.attempt.cancellation,
         deadline=deps.clock.now() + timedelta(seconds=timeout) if timeout else None,
     )
     return Activity(stage=stage, context=context, timeout=timeout)
 
 
 def _input(body: _Body) -> Json:
-    claim, blob_store = body.delivery.claim, body.deps.blob_store
+    claim, blob_store = body.attempt.claim, body.deps.blob_store
     if body.stage.takes_no_input:
         return None
     if claim.stage.input_data is not None:
@@ -189,7 +189,7 @@ def _suspended(body: _Body, suspended: SuspendedByBody) -> Outcome:
 
 
 def _artifact(body: _Body, name: str, content: object) -> ArtifactRecord:
-    claim = body.delivery.claim
+    claim = body.attempt.claim
     checked(name, "artifact name")
     info = _write_artifact(body, f"{body.prefix}/artifacts/{artifact_name(name)}", name, content)
     return ArtifactRecord(

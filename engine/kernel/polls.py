@@ -24,14 +24,14 @@ from engine.domain.lifecycle import Status
 from engine.domain.records import JobRecord, RunRecord, StageRecord
 from engine.kernel.commands import StagePollSuspended
 from engine.kernel.deps import Deps
+from engine.kernel.notifying import notify
 from engine.kernel.outcomes import Completed, Failed
 from engine.kernel.outputs import claim_prefix, store_value
 from engine.kernel.perform import failed_by, is_ctrl_c
 from engine.kernel.recorder import Recorder
-from engine.kernel.ringing import ring
 from engine.kernel.spending import earlier_spending
-from engine.kernel.steps.finish_stage import Ending, finish_stage
-from engine.kernel.steps.open_group import Now, doorbells
+from engine.kernel.steps.finish_stage import StageFinish, finish_stage
+from engine.kernel.steps.open_group import DecisionContext, notifications_of
 from engine.kernel.storage import RunStorage
 from engine.ports.write_set import OpenGroup, StageChange, Verdict, WriteSet
 
@@ -91,7 +91,7 @@ def _claim(record_id: str, deps: Deps) -> _Poll | None:
     job = next((job for job in jobs if job.stage_record_id == stage.id and job.status is Status.SUSPENDED), None)
     if run is None or job is None:
         return None
-    recorder = Recorder(stage, run.workflow_id, clock=deps.clock, ids=deps.ids, delivery=job.attempt)
+    recorder = Recorder(stage, run.workflow_id, clock=deps.clock, ids=deps.ids, attempt=job.attempt)
     return _Poll(run, stage, job, token, recorder, deps)
 
 
@@ -167,7 +167,7 @@ def _context(poll: _Poll, stage: Stage[Any, Any, Any]) -> CheckContext[Any]:
         stage_id=stage.id,
         stage_name=stage.name,
         stage_number=poll.stage.stage_number,
-        attempt=poll.stage.attempt,
+        generation=poll.stage.generation,
         stage_record_id=poll.stage.id,
         recorder=poll.recorder,
         storage=RunStorage(poll.run, poll.stage, deps.blob_store),
@@ -205,19 +205,21 @@ def _keep_waiting(poll: _Poll, answer: NotReady | None) -> Polled:
 
 def _end(poll: _Poll, outcome: Completed | Failed) -> Polled:
     deps = poll.deps
-    ending = Ending(
+    finish = StageFinish(
         run=poll.run,
         stage=poll.stage,
         job=poll.job,
         recorder=poll.recorder,
         workflow=deps.registry.get_workflow(poll.run.workflow_id),
-        now=Now.of(deps.clock, deps.ids, trace=poll.job.trace_context, spent=earlier_spending(poll.stage, deps)),
+        now=DecisionContext.of(
+            deps.clock, deps.ids, trace=poll.job.trace_context, spent=earlier_spending(poll.stage, deps)
+        ),
         poll_token=poll.token,
     )
-    write_set = finish_stage(ending, outcome)
+    write_set = finish_stage(finish, outcome)
     applied = deps.persistence.apply(write_set)
     if applied.verdict is not Verdict.APPLIED:
         return Polled.NOT_MINE
     if applied.closed and isinstance(write_set.then, OpenGroup):
-        ring(doorbells(write_set.then.jobs, poll.run), deps)
+        notify(notifications_of(write_set.then.jobs, poll.run), deps)
     return Polled.RESUMED if isinstance(outcome, Completed) else Polled.FAILED

@@ -68,7 +68,7 @@ def _ended_runs(deps: Deps) -> Iterator[RunRecord]:
 
 
 def _is_result(key: str) -> bool:
-    """Whether a delivery wrote it as its result; what bodies keep in `ctx.storage` is theirs."""
+    """Whether an attempt wrote it as its result; what bodies keep in `ctx.storage` is theirs."""
     return key.endswith("/output.json") or "/artifacts/" in key
 
 

@@ -67,7 +67,7 @@ class RunsArtifacts(OfRun):
 
 
 class RunsCost(OfRun):
-    """What the run's calls of models cost, by stage, attempt, delivery, model, type and state."""
+    """What the run's calls of models cost, by stage, generation, attempt, model, type and state."""
 
     read: Literal["runs.cost"]
 

@@ -94,7 +94,7 @@ class Reads:
         return self._persistence.read(lambda tx: tx.ai_calls.of_run(run_id, after=after, limit=limit))
 
     def call_totals(self, run_id: str) -> Sequence[CallTotals]:
-        """What the run's calls of models cost, by stage, attempt, delivery, model, type and state."""
+        """What the run's calls of models cost, by stage, generation, attempt, model, type and state."""
         return self._persistence.read(lambda tx: tx.ai_calls.totals(CallFilter(workflow_run_id=run_id)))
 
     def open_artifact(self, artifact: ArtifactRecord) -> BinaryIO:

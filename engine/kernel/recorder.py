@@ -35,11 +35,11 @@ class Progress:
 
 
 class Recorder:
-    """Thread-safe buffers of one delivery: logs and progress leave with heartbeats, annotations with the outcome."""
+    """Thread-safe buffers of one attempt: logs and progress leave with heartbeats, annotations with the outcome."""
 
-    def __init__(self, stage: StageRecord, workflow_id: str, *, clock: Clock, ids: Ids, delivery: int = 0) -> None:
+    def __init__(self, stage: StageRecord, workflow_id: str, *, clock: Clock, ids: Ids, attempt: int = 0) -> None:
         self._stage, self._workflow_id, self._clock, self._ids = stage, workflow_id, clock, ids
-        self._delivery = delivery
+        self._attempt = attempt
         self._lock = threading.Lock()
         self._logs: list[LogRecord] = []
         self._dropped = 0
@@ -97,9 +97,9 @@ class Recorder:
         return self._workflow_id
 
     @property
-    def delivery(self) -> int:
+    def attempt(self) -> int:
         """How often the stage's job had been claimed; 0 where nobody says."""
-        return self._delivery
+        return self._attempt
 
     @property
     def has_news(self) -> bool:
@@ -117,7 +117,7 @@ class Recorder:
             self.log(LogLevel.WARN, f"{dropped} log lines were dropped: more than {MAX_BUFFERED_LOGS} were waiting")
         return logs, progress
 
-    def give_back(self, logs: tuple[LogRecord, ...], progress: Progress | None) -> None:
+    def restore(self, logs: tuple[LogRecord, ...], progress: Progress | None) -> None:
         """Undoes a `take` whose write failed; anything newer stays."""
         with self._lock:
             self._logs[:0] = logs
@@ -133,7 +133,7 @@ class Recorder:
             workflow_run_id=self._stage.workflow_run_id,
             scope="stage",
             scope_id=self._stage.stage_id,
-            attempt=self._stage.attempt,
+            generation=self._stage.generation,
             key="",
             value=None,
             created_at=self._clock.now(),

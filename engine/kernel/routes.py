@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from engine.kernel import commands, deliveries
+from engine.kernel import attempts, commands
 from engine.kernel.deps import Deps
 from engine.kernel.finishing import finish
 from engine.kernel.handlers import (
@@ -19,8 +19,8 @@ from engine.kernel.handlers import (
     run_claim_pending,
     run_create,
     run_reap_stuck,
+    run_reconcile,
     run_rerun_from,
-    run_tend,
     run_transition,
     stage_poll_suspended,
 )
@@ -40,11 +40,11 @@ ROUTES: Mapping[type, Handler] = {
     commands.RunReapStuck: run_reap_stuck.handle,
     commands.OutboxFlush: outbox_flush.handle,
     commands.PluginReplayDLQ: plugin_replay_dlq.handle,
-    commands.RunTend: run_tend.handle,
-    deliveries.JobStart: job_start.handle,
-    deliveries.JobHeartbeat: heartbeat,
-    deliveries.JobFinish: finish,
-    deliveries.JobRelease: job_release.handle,
-    deliveries.JobTimeout: job_timeout.handle,
-    deliveries.LeaseRelease: lease_release.handle,
+    commands.RunReconcile: run_reconcile.handle,
+    attempts.JobStart: job_start.handle,
+    attempts.JobHeartbeat: heartbeat,
+    attempts.JobFinish: finish,
+    attempts.JobRelease: job_release.handle,
+    attempts.JobTimeout: job_timeout.handle,
+    attempts.LeaseRelease: lease_release.handle,
 }

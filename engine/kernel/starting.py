@@ -8,9 +8,9 @@ from engine.domain.lifecycle import Status
 from engine.domain.records import RunRecord
 from engine.kernel.commands import ClaimedRun
 from engine.kernel.deps import Deps
-from engine.kernel.ringing import ring
+from engine.kernel.notifying import notify
 from engine.kernel.steps.diagnose import Snapshot
-from engine.kernel.steps.open_group import Now, doorbells, open_group
+from engine.kernel.steps.open_group import DecisionContext, notifications_of, open_group
 from engine.kernel.tracing import current_trace
 from engine.kernel.transitions import fail_run
 from engine.ports.write_set import Verdict, WriteSet
@@ -41,7 +41,7 @@ def _start(run: RunRecord, deps: Deps) -> ClaimedRun | None:
     if workflow.group_count == 0:
         _give_up(run, "EMPTY_STAGE_GRAPH", f"workflow {run.workflow_id!r} has no stages", deps)
         return None
-    now = Now.of(deps.clock, deps.ids, trace=current_trace())
+    now = DecisionContext.of(deps.clock, deps.ids, trace=current_trace())
     group = open_group(workflow, run, 1, now)
     event = WorkflowStarted(timestamp=now.at, workflow_run_id=run.id, workflow_id=run.workflow_id)
     applied = deps.persistence.apply(
@@ -56,7 +56,7 @@ def _start(run: RunRecord, deps: Deps) -> ClaimedRun | None:
     )
     if applied.verdict is not Verdict.APPLIED:
         return None
-    ring(doorbells(group.jobs, run), deps)
+    notify(notifications_of(group.jobs, run), deps)
     return ClaimedRun(workflow_run_id=run.id, workflow_id=run.workflow_id, job_ids=tuple(job.id for job in group.jobs))
 
 

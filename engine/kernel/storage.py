@@ -7,16 +7,16 @@ from engine.domain.blob_keys import validate_key
 from engine.domain.errors import InvalidBlobKey
 from engine.domain.records import RunRecord, StageRecord
 from engine.domain.stored_value import Json
-from engine.kernel.outputs import attempt_prefix, run_prefix
+from engine.kernel.outputs import generation_prefix, run_prefix
 from engine.ports.blob_store import BlobStore
 
 
 class RunStorage:
-    """Names are relative to this attempt of this stage; keys from `get_stage_key` of any stage of the run work too."""
+    """Names are relative to this generation of this stage; keys from `get_stage_key` of any of the run work too."""
 
     def __init__(self, run: RunRecord, stage: StageRecord, blob_store: BlobStore) -> None:
         self._run_prefix = run_prefix(run)
-        self._prefix = f"{attempt_prefix(run, stage)}/files"
+        self._prefix = f"{generation_prefix(run, stage)}/files"
         self._blob_store = blob_store
 
     def get_stage_key(self, name: str) -> str:

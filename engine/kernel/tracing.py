@@ -25,15 +25,15 @@ def current_trace() -> str | None:
 
 @contextmanager
 def stage_span(claim: Claim) -> Iterator[None]:
-    """A span for one delivery of a stage, in the trace its job carries."""
+    """A span for one attempt of a stage, in the trace its job carries."""
     job, stage, run = claim.job, claim.stage, claim.run
     parent = _PROPAGATOR.extract({_FIELD: job.trace_context}) if job.trace_context else None
     attributes: dict[str, str | int] = {
         "workflow.id": run.workflow_id,
         "workflow.run.id": run.id,
         "workflow.stage.id": stage.stage_id,
-        "workflow.stage.attempt": stage.attempt,
-        "workflow.job.delivery": job.attempt,
+        "workflow.stage.generation": stage.generation,
+        "workflow.job.attempt": job.attempt,
     }
     with _TRACER.start_as_current_span(f"stage {stage.stage_id}", context=parent, attributes=attributes):
         yield

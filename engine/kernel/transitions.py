@@ -9,11 +9,11 @@ from engine.domain.records import LogLevel, LogRecord, StageRecord
 from engine.domain.stored_value import inline
 from engine.kernel.commands import RunTransitionResult
 from engine.kernel.deps import Deps
-from engine.kernel.ringing import ring
+from engine.kernel.notifying import notify
 from engine.kernel.spending import earlier_spending
 from engine.kernel.steps.advance_run import advance_run, workflow_failed
 from engine.kernel.steps.diagnose import Need, Snapshot, diagnose, orphans
-from engine.kernel.steps.open_group import Now, doorbells, job_draft
+from engine.kernel.steps.open_group import DecisionContext, job_draft, notifications_of
 from engine.ports.persistence import Persistence
 from engine.ports.transaction import Tx
 from engine.ports.write_set import Closes, JobDraft, OpenGroup, Verdict, WriteSet
@@ -44,7 +44,7 @@ def transition_run(snapshot: Snapshot, deps: Deps) -> RunTransitionResult:
 
 def fail_run(snapshot: Snapshot, code: str, message: str, deps: Deps) -> bool:
     """FAILED with that cause, in `output.error` too, and all that is open in it CANCELLED."""
-    now = Now.of(deps.clock, deps.ids)
+    now = DecisionContext.of(deps.clock, deps.ids)
     write_set = WriteSet(
         run_id=snapshot.run.id,
         at=now.at,
@@ -66,7 +66,7 @@ def fail_run(snapshot: Snapshot, code: str, message: str, deps: Deps) -> bool:
 def restore_jobs(snapshot: Snapshot, deps: Deps) -> bool:
     """Gives PENDING stages that lost their job a new one."""
     workflow = deps.registry.get_workflow(snapshot.run.workflow_id)
-    now = Now.of(deps.clock, deps.ids, trace=snapshot.trace)
+    now = DecisionContext.of(deps.clock, deps.ids, trace=snapshot.trace)
     jobs = _jobs(orphans(snapshot), snapshot, workflow, now)
     if not jobs:
         return False
@@ -79,12 +79,12 @@ def restore_jobs(snapshot: Snapshot, deps: Deps) -> bool:
     )
     applied = deps.persistence.apply(write_set)
     if applied.verdict is Verdict.APPLIED:
-        ring(doorbells(jobs, snapshot.run), deps)
+        notify(notifications_of(jobs, snapshot.run), deps)
     return applied.verdict is Verdict.APPLIED
 
 
 def _jobs(
-    stages: Sequence[StageRecord], snapshot: Snapshot, workflow: Workflow[Any, Any] | None, now: Now
+    stages: Sequence[StageRecord], snapshot: Snapshot, workflow: Workflow[Any, Any] | None, now: DecisionContext
 ) -> tuple[JobDraft, ...]:
     if workflow is None:
         return ()
@@ -94,8 +94,8 @@ def _jobs(
 
 def _advance(snapshot: Snapshot, workflow: Workflow[Any, Any], deps: Deps) -> RunTransitionResult:
     group = snapshot.group()
-    latest = max(group, key=lambda stage: stage.attempt)
-    now = Now.of(deps.clock, deps.ids, spent=earlier_spending(latest, deps))
+    latest = max(group, key=lambda stage: stage.generation)
+    now = DecisionContext.of(deps.clock, deps.ids, spent=earlier_spending(latest, deps))
     output = group[0].output_data if len(group) == 1 else None
     following = advance_run(workflow, snapshot.run, latest, now, output=output)
     write_set = WriteSet(
@@ -113,9 +113,9 @@ def _advance(snapshot: Snapshot, workflow: Workflow[Any, Any], deps: Deps) -> Ru
         return RunTransitionResult(action="failed")
     if not isinstance(following, OpenGroup):
         return RunTransitionResult(action="completed")
-    ring(doorbells(following.jobs, snapshot.run), deps)
+    notify(notifications_of(following.jobs, snapshot.run), deps)
     return RunTransitionResult(action="advanced", next_group=following.group_no)
 
 
-def _log(level: LogLevel, message: str, snapshot: Snapshot, now: Now) -> LogRecord:
+def _log(level: LogLevel, message: str, snapshot: Snapshot, now: DecisionContext) -> LogRecord:
     return LogRecord(id=now.ids.new(), workflow_run_id=snapshot.run.id, level=level, message=message, created_at=now.at)

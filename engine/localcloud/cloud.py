@@ -1,4 +1,4 @@
-"""The whole of it: emulator, database, resources, and functions at work. A context manager that cleans up."""
+"""The local cloud: emulator, database, resources and running functions, in a context manager that cleans up."""
 
 import os
 import threading
@@ -24,7 +24,7 @@ DEFAULT_POOLS: Mapping[str, float] = {"default": 300.0}
 
 
 class LocalCloud:
-    """A fresh deployment. `pools`: each pool's function timeout in seconds. `more`: further environment variables."""
+    """A fresh deployment. `pools`: each pool's function timeout in seconds. `more`: more environment variables."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class LocalCloud:
 
 
 def _inherited() -> dict[str, str]:
-    """This process's environment without what would tell a function of another deployment."""
+    """This process's environment without the variables of another deployment."""
     foreign = ("AWS_", "ENGINE_", "DATABASE_URL", "POWERTOOLS_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     chosen = {name: value for name, value in os.environ.items() if name in {"ENGINE_REGISTRY", "ENGINE_CODE"}}

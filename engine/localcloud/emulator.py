@@ -1,6 +1,6 @@
 """An emulated AWS on loopback, in its own process and environment (`make .venv-cloud`).
 
-A guard, like the one of the PostgreSQL server, ends it when this process ends in whatever way.
+A guard process ends it when this process ends in any way, as for the PostgreSQL server.
 """
 
 import json
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-cloud" / "bin" / "python"
 READY_SECONDS = 30.0
 STOP_SECONDS = 60.0
-"""What deployed functions unpacked is removed meanwhile."""
+"""Long enough to remove the packages that deployed functions unpacked."""
 REGION = "us-east-1"
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -37,7 +37,7 @@ SETTINGS = {
     "MINISTACK_REGION": REGION,
     "PYTHONUNBUFFERED": "1",
 }
-# When its input is closed or its child ends: ends all that the child started, and removes the folder it is in.
+# When its input closes or its child ends, it removes the working folder and kills its process group.
 GUARD = """
 import os, shutil, signal, subprocess, sys, threading
 child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
@@ -58,7 +58,7 @@ class EmulatorFailed(StoreUnavailable):
 
 
 def install_emulator() -> None:
-    """Makes the emulator's environment where a checkout can make it; a no-op when it is there."""
+    """Creates the emulator's environment in a checkout; a no-op when it exists."""
     if PYTHON.exists():
         return
     if not (ROOT / "Makefile").exists():
@@ -69,7 +69,7 @@ def install_emulator() -> None:
 
 
 class Emulator:
-    """A fresh emulator on a free loopback port. `settings` are more of its environment variables."""
+    """A fresh emulator on a free loopback port. `settings` are added to its environment variables."""
 
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         if not PYTHON.exists():
@@ -80,7 +80,7 @@ class Emulator:
 
     @property
     def folder(self) -> Path:
-        """Its own, and for what belongs to it. Gone with it, however that ends."""
+        """The emulator's folder, also for files that belong to it. It is removed when the emulator ends."""
         return self._folder
 
     @property
@@ -116,7 +116,7 @@ class Emulator:
         self._guard.wait(STOP_SECONDS)
 
     def reset(self) -> None:
-        """Forgets everything it was told."""
+        """Resets the emulator to an empty account."""
         with urllib.request.urlopen(urllib.request.Request(f"{self.url}/_ministack/reset", method="POST")):
             pass
 

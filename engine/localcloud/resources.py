@@ -1,4 +1,4 @@
-"""What a deployment has on AWS, made with plain API calls, and the environment that tells functions of it."""
+"""The AWS resources of a deployment, made with plain API calls, and the functions' environment variables."""
 
 import json
 from collections.abc import Mapping
@@ -11,12 +11,12 @@ from engine.localcloud.emulator import CREDENTIALS
 NAME = "engine"
 MAX_RECEIVES = 20
 VISIBILITY_TIMEOUTS = 6
-"""A message is hidden for so many times its function's timeout, unless the handler says otherwise."""
+"""The visibility timeout of a queue as a multiple of its function's timeout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """`timeout`: seconds the function that reads the queue may run."""
+    """A queue with its function. `timeout` is the function's, in seconds."""
 
     url: str
     arn: str
@@ -25,7 +25,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudResources:
-    """`work` by pool. `unread` holds messages nobody could decode, `seen` a copy of every event on the bus."""
+    """`work`: queues by pool. `unread`: undecodable messages. `seen`: a copy of every event on the bus."""
 
     work: Mapping[str, Queue]
     control: Queue
@@ -39,7 +39,7 @@ class CloudResources:
     database_secret: str
 
     def environment(self, endpoint: str, database_url: str) -> dict[str, str]:
-        """What a function, or a client of the same deployment, needs to know."""
+        """The environment variables of a function, or of a client of the deployment."""
         pools = {pool: {"queue_url": queue.url, "timeout": queue.timeout} for pool, queue in self.work.items()}
         return CREDENTIALS | {
             "AWS_ENDPOINT_URL": endpoint,
@@ -60,7 +60,7 @@ class CloudResources:
 
 
 def create_resources(clients: Clients, pools: Mapping[str, float], *, control_timeout: float) -> CloudResources:
-    """`pools`: the timeout of each pool's function, in seconds."""
+    """Creates the resources. `pools`: the timeout of each pool's function, in seconds."""
     seen = _queue(clients, "events-seen", timeout=60.0)
     clients("s3").create_bucket(Bucket=f"{NAME}-blobs")
     clients("scheduler").create_schedule_group(Name=NAME)
@@ -97,7 +97,7 @@ def _queue(clients: Clients, name: str, *, timeout: float, **attributes: str) ->
 
 
 def _bus(clients: Clients, seen: Queue) -> str:
-    """A bus whose events are all copied to one queue."""
+    """An event bus with a rule that copies every event to one queue."""
     events: Any = clients("events")
     events.create_event_bus(Name=f"{NAME}-events")
     everything = {"Name": f"{NAME}-seen", "EventBusName": f"{NAME}-events"}

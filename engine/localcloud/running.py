@@ -1,4 +1,4 @@
-"""How other processes find the local cloud that runs for a home: its environment in a file, and a lock on it."""
+"""The file by which other processes find a home's local cloud: it holds its environment and is locked."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ NAME = "cloud"
 
 @contextmanager
 def announced(home: Path, environment: Mapping[str, str]) -> Iterator[None]:
-    """Raises `StoreError` when another local cloud runs for this home."""
+    """Announces the local cloud. Raises `StoreError` when another one runs for this home."""
     folder = home / NAME
     with WorkerLock(folder, NAME):
         path = folder / "environment.json"
@@ -35,7 +35,7 @@ def announced(home: Path, environment: Mapping[str, str]) -> Iterator[None]:
 
 
 def running(home: Path) -> Mapping[str, str] | None:
-    """The environment of the local cloud that runs for this home, if there is one."""
+    """The environment of this home's local cloud, if one runs."""
     folder = home / NAME
     try:
         environment: Mapping[str, str] = json.loads((folder / "environment.json").read_text())
@@ -46,17 +46,17 @@ def running(home: Path) -> Mapping[str, str] | None:
 
 @contextmanager
 def open_running(home: Path) -> Iterator[Stack]:
-    """The local cloud of a home, as a stack. Raises `StoreUnavailable` when none runs."""
+    """A home's local cloud as a stack. Raises `StoreUnavailable` when none runs."""
     environment = running(home)
     if environment is None:
         raise StoreUnavailable(f"no local cloud runs for {str(home)!r}; start one with `engine dev --cloud`")
     with connect(environment) as engine:
-        # Its database can be reached from here, so its own kernel answers.
+        # Its database can be reached from here, so this process's kernel answers.
         yield Stack(cast("StackKernel", engine.kernel), engine.registry)
 
 
 def connect(environment: Mapping[str, str]) -> AwsEngine:
-    """An engine over a local cloud. Its settings are the environment's, whatever those of this process are."""
+    """An engine over a local cloud. Its settings come from `environment`, not from this process."""
     known = {variable_of(field) for field in Settings.model_fields}
     settings = Settings.from_env({name: value for name, value in environment.items() if name in known})
     clients = AwsClients(
@@ -66,7 +66,7 @@ def connect(environment: Mapping[str, str]) -> AwsEngine:
 
 
 def pools_of(registry: Registry) -> dict[str, float]:
-    """The pools that stages name, each with the default time-out of its function."""
+    """The pools that stages name, each with the default timeout of its function."""
     workflows = [workflow for each in registry.list() if (workflow := registry.get_workflow(each))]
     named = {pool for workflow in workflows for pool in workflow.pools}
     return dict(DEFAULT_POOLS) | dict.fromkeys(sorted(named), DEFAULT_POOLS["default"])

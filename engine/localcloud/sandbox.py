@@ -1,4 +1,4 @@
-"""A process that holds one function, as Lambda's sandboxes do: one event at a time, killed when its time is up."""
+"""A process for one function, like Lambda's sandboxes: one event at a time, killed at its timeout."""
 
 import signal
 import subprocess
@@ -17,16 +17,16 @@ from engine.localcloud.sandbox_main import Answer, Invoke, Raised, Ready
 
 INIT_SECONDS = 60.0
 GRACE_SECONDS = 2.0
-"""How long after SIGTERM a sandbox is killed, as on Lambda."""
+"""Seconds between SIGTERM and SIGKILL, as on Lambda."""
 
 
 class FunctionFailed(Exception):
-    """The invocation brought no answer: the handler raised, ran out of time, or its process died."""
+    """The invocation gave no answer: the handler raised or timed out, or its process died."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """`handler` as Lambda names it, `module.function`; `timeout` in seconds."""
+    """A function. `handler` is `module.function`, as on Lambda; `timeout` is in seconds."""
 
     name: str
     handler: str
@@ -36,7 +36,7 @@ class Function:
 
 
 class Sandbox:
-    """Starts its process with the first invocation, and anew after one that died. For one thread, `stop` for any."""
+    """A sandbox. It starts its process at the first invocation and after a crash. Only `stop` is thread-safe."""
 
     def __init__(self, function: Function) -> None:
         self.function = function
@@ -50,7 +50,7 @@ class Sandbox:
         return self._process.pid if self._process else None
 
     def invoke(self, event: dict[str, Any]) -> Any:
-        """What the handler returns. Raises `FunctionFailed`."""
+        """Gives the handler's answer. Raises `FunctionFailed`."""
         timeout = self.function.timeout
         try:
             pipe = self._started()
@@ -69,7 +69,7 @@ class Sandbox:
                 raise FunctionFailed(f"{self.function.name}: timed out after {timeout:g} s")
 
     def stop(self) -> None:
-        """Tells the process to go and gives it a moment to hand back what it holds."""
+        """Sends SIGTERM and waits shortly, so that the process can release its leases."""
         self._stopped = True
         self._end(signal.SIGTERM)
 

@@ -1,4 +1,4 @@
-"""What runs in a sandbox: one handler, loaded once, invoked one event at a time, as Lambda does it.
+"""The process of a sandbox: loads one handler, and invokes it with one event at a time, as Lambda does.
 
 python -m engine.localcloud.sandbox_main FD NAME module.function
 """
@@ -19,7 +19,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Invoke:
-    """Parent to sandbox. `timeout` in seconds from its arrival."""
+    """Parent to sandbox: an invocation. `timeout` is in seconds from its arrival."""
 
     request_id: str
     event: dict[str, Any]
@@ -28,19 +28,19 @@ class Invoke:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Sandbox to parent: the handler is loaded. Loading takes none of an invocation's time."""
+    """Sandbox to parent: the handler is loaded. Loading does not count as an invocation's time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Sandbox to parent: what the handler returned."""
+    """Sandbox to parent: the handler's answer."""
 
     value: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """Sandbox to parent: what the handler, or loading it, raised."""
+    """Sandbox to parent: the error of the handler, or of loading it."""
 
     kind: str
     message: str
@@ -75,7 +75,7 @@ def main(connection: Connection, name: str, target: str) -> None:
     invocations: queue.SimpleQueue[Invoke] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, invocations), daemon=True).start()
     while True:
-        # A wait with a limit lets signals in.
+        # Signals are handled between waits, so each wait has a limit.
         try:
             invocation = invocations.get(timeout=1.0)
         except queue.Empty:
@@ -89,7 +89,7 @@ def _listen(connection: Connection, invocations: "queue.SimpleQueue[Invoke]") ->
         try:
             invocations.put(connection.recv())
         except (EOFError, OSError):
-            os._exit(1)  # whoever invokes is gone, so nobody may go on here
+            os._exit(1)  # the parent is gone, so the process must end
 
 
 def _answer(handler: Handler, event: dict[str, Any], context: Context) -> Answer:
@@ -111,5 +111,5 @@ def _tried[T](foreign: Callable[[], T]) -> T | Raised:
 
 
 if __name__ == "__main__":
-    # Under its own name, so that what is pickled here is known there.
+    # Imported under its own name, so that the parent can unpickle its classes.
     import_module("engine.localcloud.sandbox_main").main(Connection(int(sys.argv[1])), *sys.argv[2:4])

@@ -31,7 +31,7 @@ class TopicStats(ModelStats):
 
 
 class AICallLogger(Protocol):
-    """Keeps the books of model calls. Whatever is logged is in the totals of its run and stage at once."""
+    """Keeps the ledger of model calls. Whatever is logged is in the totals of its run and stage at once."""
 
     def reserve(self, call: AICallRecord, caps: Sequence[Cap]) -> None:
         """Before a call is sent. Raises `BudgetExceeded`, writing nothing, when a cap does not allow its bound."""
@@ -54,7 +54,7 @@ class AICallLogger(Protocol):
         """The batch's reservation, and its calls once they are recorded."""
 
     def answered_before(self, call: AICallRecord) -> Sequence[AICallRecord]:
-        """The same request's settled calls and submitted batches in the same attempt's earlier deliveries, in order."""
+        """The request's settled calls and submitted batches in earlier attempts of the same generation, in order."""
 
     def get_stats(self, topic_prefix: str) -> TopicStats:
         """Of the topic and all under it; whole segments: `workflow.1` leaves out `workflow.10`."""

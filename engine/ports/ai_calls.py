@@ -1,4 +1,4 @@
-"""The books of model calls, as one family of rows of a transaction (`engine.ports.transaction`)."""
+"""The ledger of model calls, as one family of rows of a transaction (`engine.ports.transaction`)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class AICalls(Protocol):
         """By id."""
 
     def answered_before(self, call: AICallRecord) -> Sequence[AICallRecord]:
-        """Calls with the same request hash, run, stage and attempt, of earlier deliveries, by id: SETTLED ones, and
+        """Calls with the same request hash, run, stage and generation, of earlier attempts, by id: SETTLED ones, and
         RESERVED ones that have become a batch.
         """
 
@@ -49,7 +49,7 @@ class AICalls(Protocol):
         """Calls that nobody reserved, all of one run and stage. Skips ids already there, gives the others."""
 
     def totals(self, where: CallFilter) -> Sequence[CallTotals]:
-        """Sums by stage, attempt, delivery, model, type and state, in that order."""
+        """Sums by stage, generation, attempt, model, type and state, in that order."""
 
     def spent(self, run_id: str) -> Mapping[str, Spent]:
-        """What the calls of the run's stages cost over all attempts, by stage id."""
+        """What the calls of the run's stages cost over all generations, by stage id."""

@@ -4,7 +4,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Doorbell:
+class JobNotification:
     """Tells a worker of `pool` that a job row may be claimable `delay` seconds from now."""
 
     job_id: str
@@ -17,10 +17,10 @@ class Doorbell:
 
 
 class JobTransport(Protocol):
-    """Rings doorbells for job rows that are already committed.
+    """Notifies workers of job rows that are already committed.
 
-    Losing, duplicating, delaying or reordering a doorbell changes nothing but latency, so `notify` raises nothing that
-    would undo what was committed: it logs its failures.
+    Losing, duplicating, delaying or reordering a notification changes nothing but latency. So `notify` raises nothing
+    that would undo the commit; it logs its failures.
     """
 
-    def notify(self, doorbells: Sequence[Doorbell]) -> None: ...
+    def notify(self, notifications: Sequence[JobNotification]) -> None: ...

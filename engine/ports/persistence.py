@@ -49,7 +49,7 @@ class Persistence(Protocol):
     error. `apply` is one transaction that applies a `WriteSet` (its module says how). A lost connection is tried
     again: a fenced write set then answers REPEAT if the first try had been committed. `claim` is one transaction that
     takes a job and starts its stage: the job is PENDING and due, or (by id) RUNNING with an expired lease and
-    deliveries left, or already held under the same token; its run is RUNNING and not failing. It raises the job's
+    attempts left, or already held under the same token; its run is RUNNING and not failing. It raises the job's
     `attempt` (not for the same token), sets the lease, turns the stage RUNNING and emits `stage:started`. Of several
     due jobs the highest priority wins, then the earliest due; two workers never get the same one. Every transaction
     locks run → stage → job → rest, so that none deadlocks another.

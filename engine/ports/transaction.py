@@ -158,7 +158,7 @@ class AnnotationFilter:
     scope_id: str | None = None
     actor_id: str | None = None
     actor_kind: str | None = None
-    attempt: int | None = None
+    generation: int | None = None
     since: datetime | None = None
     until: datetime | None = None
     limit: int = 1000
@@ -193,7 +193,9 @@ class Outbox(Protocol):
     def published(self, event_ids: Sequence[str], *, token: str, at: datetime) -> int:
         """Marks those still claimed under the token. Gives how many."""
 
-    def put_back(self, run_id: str, *, token: str, patch: Patch | None = None, event_id: str | None = None) -> None:
+    def release_claim(
+        self, run_id: str, *, token: str, patch: Patch | None = None, event_id: str | None = None
+    ) -> None:
         """Ends the claim on the run's events; the one named `event_id` gets `patch` (retry_count, dlq_at, …)."""
 
     def of_run(self, run_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[OutboxRecord]:
@@ -202,7 +204,7 @@ class Outbox(Protocol):
     def dead(self, limit: int, event_type: str | None = None) -> Sequence[OutboxRecord]:
         """Events in the dead-letter queue, oldest first."""
 
-    def revive(self, event_ids: Iterable[str]) -> int:
+    def redrive(self, event_ids: Iterable[str]) -> int:
         """Takes events out of the dead-letter queue, with a retry count of 0. Gives how many."""
 
     def backlog(self) -> tuple[int, datetime | None]:

@@ -45,7 +45,7 @@ type Patch = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobDraft:
-    """A job to insert. With `lease` it is born RUNNING at its first delivery, otherwise PENDING and due now."""
+    """A job to insert. With `lease` it is born RUNNING at its first attempt, otherwise PENDING and due now."""
 
     id: str
     stage_record_id: str
@@ -70,7 +70,7 @@ class JobChange:
     """Moves a job from `status_in` to `to`.
 
     `token`, when given, must be the job's lease token. With `expired` its lease must have run out on the store's clock.
-    `due_in` (seconds) is when a job sent back to PENDING may run again; `refund` allows it one more claim in
+    `due_in` (seconds) is when a job sent back to PENDING may run again; `uncounted` allows it one more claim in
     place of the last, which keeps its number: what was booked under it, idempotency keys and model calls, stays apart.
     """
 
@@ -81,7 +81,7 @@ class JobChange:
     expired: bool = False
     renew: float | None = None
     due_in: float = 0.0
-    refund: bool = False
+    uncounted: bool = False
     error: str | None = None
 
 

@@ -20,8 +20,8 @@ from engine.executors.local import LocalExecutor
 from engine.hosts.maintenance import TickResult, run_tick
 from engine.hosts.serverless import ServerlessHost
 from engine.kernel.annotations import Annotations
-from engine.kernel.commands import Command, RunCreate, RunTend
-from engine.kernel.deliveries import Internal
+from engine.kernel.attempts import Internal
+from engine.kernel.commands import Command, RunCreate, RunReconcile
 from engine.kernel.deps import Deps
 from engine.kernel.kernel import Kernel
 from engine.kernel.reads import Reads, RunView
@@ -137,7 +137,7 @@ class TestKernel:
         for _ in range(LONGEST):
             if self.host.process_available_jobs(max_jobs=100, pools=self.pools).processed:
                 continue
-            due = self.dispatch(RunTend(workflow_run_id=run_id)).next_due
+            due = self.dispatch(RunReconcile(workflow_run_id=run_id)).next_due
             view = self.reads.run(run_id)
             if view.run.status in TERMINAL:
                 self.flush()

@@ -111,8 +111,8 @@ def collect(ctx: StageContext[Nightly]) -> tuple[Item, ...]:
 def embed_batch(ctx: StageContext[tuple[Item, ...], EmbedConfig]) -> Embeddings | Suspended:
     config = ctx.config
     directory = Path(config.directory).expanduser().absolute()
-    # The same for every delivery of this attempt: submitting again after a crash changes nothing.
-    batch_id = f"{ctx.workflow_run_id}.{ctx.stage_id}.{ctx.attempt}"
+    # The same for every attempt of this generation: submitting again after a crash changes nothing.
+    batch_id = f"{ctx.workflow_run_id}.{ctx.stage_id}.{ctx.generation}"
     request = BatchRequest(
         texts={item.id: item.text for item in ctx.input},
         dimensions=config.dimensions,

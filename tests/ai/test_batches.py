@@ -24,7 +24,7 @@ def helper(fake: FakeAIServer, log: InMemoryAICallLogger, models: Models) -> AIH
     )
 
 
-def test_another_process_fetches_checks_and_books_once(
+def test_another_process_fetches_checks_and_records_once(
     fake: FakeAIServer, log: InMemoryAICallLogger, models: Models
 ) -> None:
     handle = helper(fake, log, models).batch("chat").submit(ITEMS, max_tokens=100)

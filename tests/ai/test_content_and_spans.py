@@ -51,7 +51,7 @@ def test_of_content_only_the_hash_is_kept(fake: FakeAIServer, tmp_path: Path) ->
     assert b"what do you cost" not in b"".join(path.read_bytes() for path in tmp_path.rglob("engine.db*"))
 
 
-def test_nothing_of_content_is_kept_and_the_books_are_the_same(fake: FakeAIServer, tmp_path: Path) -> None:
+def test_nothing_of_content_is_kept_and_the_ledger_is_the_same(fake: FakeAIServer, tmp_path: Path) -> None:
     calls = calls_of_a_run(fake, tmp_path, "none")
     assert [(call.prompt, call.response) for call in calls] == [(None, None)] * 2
     assert all(call.tokens for call in calls)

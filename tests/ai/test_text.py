@@ -157,7 +157,7 @@ def test_a_list_is_embedded_in_one_round_trip(ai: AIHelper, fake: FakeAIServer) 
     assert ai.get_stats().cost > 0
 
 
-def test_a_failure_is_tried_again_and_each_try_is_in_the_books(ai: AIHelper, fake: FakeAIServer) -> None:
+def test_a_failure_is_tried_again_and_each_try_is_in_the_ledger(ai: AIHelper, fake: FakeAIServer) -> None:
     fake.say(Scripted(status=503), Scripted(text="at last"))
     assert ai.generate_text("chat", "hi").text == "at last"
     assert (ai.get_stats().calls, ai.get_stats().unknown) == (2, 0)
@@ -181,7 +181,7 @@ def test_an_answer_that_does_not_come_in_time_may_have_cost_something(ai: AIHelp
 
 
 def test_a_server_that_is_not_there_costs_nothing(log: InMemoryAICallLogger, ai: AIHelper) -> None:
-    lost = AIHelper("lost", log, LiteLLMGateway(api_base="http://127.0.0.1:9"), models=ai._desk.models)
+    lost = AIHelper("lost", log, LiteLLMGateway(api_base="http://127.0.0.1:9"), models=ai._context.models)
     with pytest.raises(AICallFailed):
         lost.generate_text("chat", "hi", max_retries=0)
     assert (lost.get_stats().calls, lost.get_stats().unknown) == (1, 0)

@@ -78,15 +78,15 @@ def talk(ctx: StageContext[int]) -> int:
 
 @define_stage(id="stumble", name="Stumble", retry=NO_WAIT)
 def stumble(ctx: StageContext[int]) -> int:
-    ctx.ai.generate_text("chat", f"delivery {ctx.delivery}")
-    if ctx.delivery == 1:
+    ctx.ai.generate_text("chat", f"attempt {ctx.attempt}")
+    if ctx.attempt == 1:
         raise ConnectionError("not yet")
     return 3
 
 
 @define_stage(id="listen", name="Listen to the beginning")
 def listen(ctx: StageContext[int]) -> int:
-    with ctx.ai.stream_text("chat", f"tell me a long story, the {ctx.attempt}. time") as stream:
+    with ctx.ai.stream_text("chat", f"tell me a long story, the {ctx.generation}. time") as stream:
         next(stream)
     return 4
 
@@ -109,9 +109,9 @@ def _(state: SuspendedState, ctx: CheckContext[Any]) -> CheckResult[int]:
 
 @define_stage(id="end", name="Fails the first time", retry=RetryPolicy(max_attempts=1))
 def end(ctx: StageContext[int]) -> int:
-    ctx.ai.generate_text("chat", f"attempt {ctx.attempt}")
-    if ctx.attempt == 0:
-        raise ValueError("not in the first attempt")
+    ctx.ai.generate_text("chat", f"generation {ctx.generation}")
+    if ctx.generation == 0:
+        raise ValueError("not in the first generation")
     return ctx.input
 
 
@@ -128,7 +128,7 @@ LEDGER = (
 
 
 class Dying(BaseModel):
-    """`marks` is a file: a line for each answer the stage has got. `own`: each delivery asks something else."""
+    """`marks` is a file: a line for each answer the stage has got. `own`: each attempt asks something else."""
 
     marks: str
     calls: int = 1
@@ -136,16 +136,16 @@ class Dying(BaseModel):
 
 
 def _ask_and_hang(ctx: StageContext[Dying]) -> int:
-    """Asks its questions; the first delivery then stands still, to be killed."""
+    """Asks its questions; the first attempt then stands still, to be killed."""
     for number in range(ctx.input.calls):
         ctx.ai.generate_text(
-            "thirty-cents", f"{number} {ctx.delivery if ctx.input.own else ''}", max_tokens=10, max_retries=0
+            "thirty-cents", f"{number} {ctx.attempt if ctx.input.own else ''}", max_tokens=10, max_retries=0
         )
         with Path(ctx.input.marks).open("a") as marks:
-            marks.write(f"{ctx.delivery} {number}\n")
-    if ctx.delivery == 1:
+            marks.write(f"{ctx.attempt} {number}\n")
+    if ctx.attempt == 1:
         time.sleep(600)
-    return ctx.delivery
+    return ctx.attempt
 
 
 DYING = (
@@ -158,7 +158,7 @@ DYING = (
 @define_async_batch_stage(id="submit", name="Submit, and stumble once", retry=NO_WAIT)
 def submit(ctx: StageContext[NoInput]) -> Note | Suspended:
     handle = ctx.ai.batch("chat").submit([{"id": "only", "prompt": "hello", "schema": Note}], max_tokens=50)
-    if ctx.delivery == 1:
+    if ctx.attempt == 1:
         raise ConnectionError("after the batch was submitted")
     return Suspended(batch_id=handle.id, poll_interval=0.2, max_wait=60)
 

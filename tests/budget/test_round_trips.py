@@ -17,11 +17,11 @@ from engine.adapters.sql.persistence import SqlPersistence
 from engine.adapters.system import SystemClock, SystemIds
 from engine.definition.workflow import Workflow
 from engine.hosts import HostOptions, JobReport
-from engine.hosts.heart import Heart
 from engine.hosts.job_runner import JobRunner
+from engine.hosts.lease_keeper import LeaseKeeper
 from engine.hosts.maintenance import run_tick
 from engine.kernel import Deps, Kernel, LocalExecutor, OutboxFlush, RunCancel, RunCreate
-from engine.kernel.doorbells import InProcessDoorbells
+from engine.kernel.in_process_job_transport import InProcessJobTransport
 from engine.testing import CollectingEventSink, NoopScheduler
 from engine.testing.kernel import Workflows
 from tests.support.counting_proxy import CountingProxy
@@ -130,9 +130,9 @@ def rig(quiet_server: PostgresServer) -> Iterator[Rig]:
         observer = pg8000.native.Connection("postgres", host="127.0.0.1", port=quiet_server.port, database=database)
         stack.callback(observer.close)
         kernel = _kernel(persistence)
-        heart = stack.enter_context(Heart(kernel))
+        keeper = stack.enter_context(LeaseKeeper(kernel))
         persistence.read(lambda tx: tx.now())
-        yield Rig(kernel, JobRunner(kernel, heart, "w", HostOptions()), Meter(persistence, proxy, observer))
+        yield Rig(kernel, JobRunner(kernel, keeper, "w", HostOptions()), Meter(persistence, proxy, observer))
 
 
 def _kernel(persistence: SqlPersistence) -> Kernel:
@@ -140,7 +140,7 @@ def _kernel(persistence: SqlPersistence) -> Kernel:
         Deps(
             persistence=persistence,
             blob_store=InMemoryBlobStore(),
-            job_transport=InProcessDoorbells(),
+            job_transport=InProcessJobTransport(),
             event_sink=CollectingEventSink(),
             scheduler=NoopScheduler(),
             clock=SystemClock(),

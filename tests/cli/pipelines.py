@@ -57,7 +57,7 @@ def break_it(ctx: StageContext[Greeting]) -> Greeting:
 
 @define_stage(id="stumble", name="Stumble", retry=RetryPolicy(max_attempts=3, initial=timedelta(milliseconds=10)))
 def stumble(ctx: StageContext[Person]) -> Greeting:
-    if ctx.delivery == 1:
+    if ctx.attempt == 1:
         raise ConnectionError("not yet")
     return Greeting(text="second time lucky")
 

@@ -109,7 +109,7 @@ def test_without_a_key_one_sentence_says_what_to_do(examples: Call) -> None:
     assert "set OPENAI_API_KEY" in line
     assert "--fake-ai" in line
     assert "Traceback" not in answer.err
-    assert [stage["deliveries"] for stage in answer.json["stages"]] == [1, 1]
+    assert [stage["attempts"] for stage in answer.json["stages"]] == [1, 1]
 
 
 def test_a_triage_that_was_killed_while_its_batch_ran_is_resumed(
@@ -126,7 +126,7 @@ def test_a_triage_that_was_killed_while_its_batch_ran_is_resumed(
     answer = examples("run", "--resume", "--fake-ai", "-o", "json")
     assert (answer.code, answer.json["status"]) == (0, "COMPLETED")
     assert answer.json["output"]["notes"]
-    assert [stage["deliveries"] for stage in answer.json["stages"]] == [1] * 6
+    assert [stage["attempts"] for stage in answer.json["stages"]] == [1] * 6
 
 
 def _states_of_newest(engine: Call) -> list[str]:

@@ -56,7 +56,7 @@ def test_json_is_one_document_on_stdout(engine: Call) -> None:
     assert document["error"] is None
     assert (document["total_cost"], document["total_tokens"]) == (0.0, 0)
     assert document["duration_ms"] >= 0
-    assert [(stage["stage_id"], stage["status"], stage["deliveries"]) for stage in document["stages"]] == [
+    assert [(stage["stage_id"], stage["status"], stage["attempts"]) for stage in document["stages"]] == [
         ("greet", "COMPLETED", 1),
         ("shout", "COMPLETED", 1),
     ]
@@ -91,7 +91,7 @@ def test_retries_are_shown(engine: Call) -> None:
     answer = engine("run", "stumbling")
     assert answer.code == 0
     assert "will be tried again" in answer.out
-    assert "stumble started: delivery 2" in answer.out
+    assert "stumble started: attempt 2" in answer.out
 
 
 def test_a_parallel_group_runs_as_a_whole(engine: Call) -> None:

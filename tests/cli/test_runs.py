@@ -103,7 +103,7 @@ def test_a_rerun_starts_from_its_stage_with_other_input(engine: Call, done: str)
     answer = engine("runs", "rerun", done, "--from", "shout", "--input", '{"text": "again"}', "-o", "json")
     assert answer.code == 0
     assert answer.json["output"] == {"text": "AGAIN!"}
-    assert [stage["attempt"] for stage in answer.json["stages"]] == [0, 1]
+    assert [stage["generation"] for stage in answer.json["stages"]] == [0, 1]
 
 
 def test_a_rerun_tells_only_what_happens_from_then_on(engine: Call, done: str) -> None:

@@ -15,5 +15,5 @@ def handlers(engine: AwsEngine, monkeypatch: pytest.MonkeyPatch) -> Mapping[str,
     """By the queue they read."""
     for module in (functions.runtime, functions.jobs, functions.maintenance):
         monkeypatch.setattr(module, "engine", lambda: engine)
-    monkeypatch.setattr(functions.runtime, "_on_sigterm", lambda _hand_back: None)
+    monkeypatch.setattr(functions.runtime, "_on_sigterm", lambda _release_leases: None)
     return {"work": functions.jobs.handler, "control": functions.maintenance.handler}

@@ -21,9 +21,9 @@ def test_of_ten_messages_one_is_poison_and_nine_are_acknowledged(deployment: Dep
             sandbox.stop()
         assert {engine.kernel.reads.run(each).run.status for each in runs} == {Status.COMPLETED}
         assert engine.kernel.reads.run(failing).run.failure_message == "ValueError: boom"
-    (buried,) = deployment.receive(deployment.resources.unread)
-    assert buried["Body"] == "{not a job"
-    assert "not a job message of version 1" in buried["MessageAttributes"]["reason"]["StringValue"]
+    (dead,) = deployment.receive(deployment.resources.unread)
+    assert dead["Body"] == "{not a job"
+    assert "not a job message of version 1" in dead["MessageAttributes"]["reason"]["StringValue"]
     log = deployment.log("jobs")
     assert "undecodable message goes to the dead-letter queue" in log
     assert "Invalid JSON" in log

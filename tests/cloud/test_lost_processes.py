@@ -30,7 +30,7 @@ def short_margins(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def begun(folder: Path, name: str) -> int:
-    """The process that began this delivery, `stage-delivery`, once it has."""
+    """The process that began this attempt, `stage-attempt`, once it has."""
     mark = folder / name
     until(lambda: mark.exists() and mark.read_text(), f"{name} has begun")
     return int(mark.read_text())
@@ -62,13 +62,13 @@ def test_a_function_told_to_go_hands_its_job_to_another_within_seconds(deploymen
         assert took < 20.0
         assert_completed_once(ours, run_id)
         (job,) = ours.kernel.reads.run(run_id).jobs
-        assert (job.attempt, job.max_attempts) == (2, 4), "handing back is no failed delivery"
+        assert (job.attempt, job.max_attempts) == (2, 4), "handing back is no failed attempt"
 
 
 def test_a_function_killed_in_a_continued_stage_is_missed_by_the_message_it_had(
     deployment: Deployment, tmp_path: Path
 ) -> None:
-    """No sweep: the first stage's doorbell comes back when the lease has ended, finds nothing and tends the run."""
+    """No sweep: the first stage's notification comes back after the lease, finds nothing and reconciles the run."""
     with deployment.engine() as ours, deployment.at_work(concurrency=1):
         until(ended(ours, started(ours, "one")), "the function is warm")
         run_id = started(ours, "continued", {"folder": str(tmp_path)})

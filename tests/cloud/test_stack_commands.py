@@ -182,8 +182,8 @@ def test_a_run_is_done_again_from_a_stage_with_another_input(call: Call, cloud: 
     (tmp_path / "input.json").write_text('{"text": "again"}')
     again = call("runs", "rerun", run_id, "--from", "c", "--input", "input.json", "--timeout", "60s", "-o", "json")
     assert again.code == 0, again.err
-    attempts = {each["stage_id"]: each["attempt"] for each in again.json["stages"]}
-    assert attempts["c"] == attempts["a"] + 1
+    generations = {each["stage_id"]: each["generation"] for each in again.json["stages"]}
+    assert generations["c"] == generations["a"] + 1
     assert call("runs", "rerun", run_id, "--from", "nowhere").code == 2
 
 
@@ -196,7 +196,7 @@ def test_a_failed_run_says_so_as_it_does_on_this_machine(call: Call) -> None:
 def test_dead_letters_are_listed_shown_and_replayed(call: Call, cloud: LocalCloud, completed: str) -> None:
     with connect(cloud.environment) as opened:
         event = opened.kernel.reads.events(completed)[0]
-    bury(cloud, event.id)
+    dead_letter(cloud, event.id)
     (dead,) = call("dlq", "list", "-o", "json").json
     assert (dead["id"], dead["last_error"]) == (event.id, "nobody listens")
     assert json.loads(call("dlq", "show", event.id).out)["id"] == event.id
@@ -204,7 +204,7 @@ def test_dead_letters_are_listed_shown_and_replayed(call: Call, cloud: LocalClou
     assert call("dlq", "list", "-o", "json").json == []
 
 
-def bury(cloud: LocalCloud, event_id: str) -> None:
+def dead_letter(cloud: LocalCloud, event_id: str) -> None:
     """As the last of its tries would leave it."""
     database = create_engine(cloud.environment["DATABASE_URL"])
     with database.begin() as connection:

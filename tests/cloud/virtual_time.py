@@ -66,7 +66,7 @@ def virtual_clients(clients: Clients, clock: FakeClock) -> tuple[Clients, Virtua
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meddling:
-    """Shares of messages, 0 to 1, and seconds. Any message may come late; doorbells may be dropped or repeated."""
+    """Shares of messages, 0 to 1, and seconds. Any message may come late; notifications may be dropped or repeated."""
 
     dropped: float = 0.0
     repeated: float = 0.0
@@ -126,13 +126,13 @@ class Driver:
                     self._take(name, message)
 
     def _take(self, queue: str, message: dict[str, Any]) -> None:
-        chance, meddling = self._random.random, self._meddling
-        if queue == "work" and chance() < meddling.dropped:
+        randomness, meddling = self._random.random, self._meddling
+        if queue == "work" and randomness() < meddling.dropped:
             self.dropped += 1
             return
         due = datetime.fromisoformat(message["MessageAttributes"]["due"]["StringValue"])
-        for _ in range(meddling.times if queue == "work" and chance() < meddling.repeated else 1):
-            late = timedelta(seconds=chance() * meddling.late)
+        for _ in range(meddling.times if queue == "work" and randomness() < meddling.repeated else 1):
+            late = timedelta(seconds=randomness() * meddling.late)
             copy = message | {"ReceiptHandle": str(uuid.uuid4()), "MessageId": str(uuid.uuid4())}
             self._hold(_Held(due + late, next(self._numbers), queue, copy))
 

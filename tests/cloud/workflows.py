@@ -31,9 +31,9 @@ def lasting(ctx: StageContext[Any, Any]) -> Any:
 
 
 def hangs_at_first(ctx: StageContext[Any, Any]) -> Any:
-    """Leaves its process id in the folder of the input; the first delivery then does nothing for a minute."""
-    Path(ctx.input["folder"], f"{ctx.stage_id}-{ctx.delivery}").write_text(str(os.getpid()))
-    if ctx.delivery == 1 and not Path(ctx.input["folder"], f"{ctx.stage_id}-handed-back").exists():
+    """Leaves its process id in the folder of the input; the first attempt then does nothing for a minute."""
+    Path(ctx.input["folder"], f"{ctx.stage_id}-{ctx.attempt}").write_text(str(os.getpid()))
+    if ctx.attempt == 1 and not Path(ctx.input["folder"], f"{ctx.stage_id}-handed-back").exists():
         time.sleep(LONG)
     return ctx.input
 

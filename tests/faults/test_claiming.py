@@ -5,8 +5,8 @@ import pytest
 
 from engine.domain.errors import StoreUnavailable
 from engine.domain.lifecycle import TERMINAL, Status
-from engine.kernel import RunCancel, RunClaimPending, RunReapStuck, RunRerunFrom, RunTend, StagePollSuspended
-from engine.ports.job_transport import Doorbell
+from engine.kernel import RunCancel, RunClaimPending, RunReapStuck, RunReconcile, RunRerunFrom, StagePollSuspended
+from engine.ports.job_transport import JobNotification
 from engine.ports.persistence import Persistence
 from engine.ports.write_set import Applied, WriteSet
 from engine.testing import FakeClock, FixedIds
@@ -17,13 +17,13 @@ from tests.kernel.stores import MakeBench, in_databases, in_memory, open_store
 from tests.kernel.workflows import Counted, batch_stage, pipeline, stage
 
 
-def test_a_doorbell_answered_at_once_finds_its_run_running(make_bench: MakeBench) -> None:
-    """bugs.md 1: jobs commit with the run, and doorbells ring after the commit."""
+def test_a_notification_answered_at_once_finds_its_run_running(make_bench: MakeBench) -> None:
+    """bugs.md 1: jobs commit with the run, and notifications follow the commit."""
     bench = make_bench(pipeline(stage(), stage("b")))
     answers: list[str] = []
 
-    def answer(doorbells: Sequence[Doorbell]) -> None:
-        answers.extend(bench.ring(doorbell).outcome for doorbell in doorbells)
+    def answer(notifications: Sequence[JobNotification]) -> None:
+        answers.extend(bench.deliver(notification).outcome for notification in notifications)
 
     bench.queue.add_listener(answer)
     runs = [bench.create("w", 1), bench.create_pending("w", 2)]
@@ -87,7 +87,7 @@ def test_every_command_works_on_one_connection(store_url: str, clock: FakeClock,
     def use(bench: Bench) -> None:
         run_id = bench.create_pending("w", 1, idempotency_key=f"key {id(bench)}")
         bench.dispatch(RunClaimPending(worker_id="w"))
-        bench.dispatch(RunTend(workflow_run_id=run_id))
+        bench.dispatch(RunReconcile(workflow_run_id=run_id))
         bench.host.process_available_jobs(max_jobs=10)
         bench.annotations.attach(run_id, attributes={"k": 1}, emit_event=True)
         bench.dispatch(RunReapStuck())

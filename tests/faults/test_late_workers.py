@@ -24,8 +24,8 @@ def lose_lease(bench: Bench) -> None:
 
 @pytest.mark.parametrize("late", ["before", "after"])
 def test_a_worker_that_lost_its_lease_cannot_commit(make_bench: MakeBench, late: str) -> None:
-    """bugs.md 7: whether it comes back before or after the new delivery has finished."""
-    bench = make_bench(pipeline(stage(body=lambda ctx: ctx.delivery)))
+    """bugs.md 7: whether it comes back before or after the new attempt has finished."""
+    bench = make_bench(pipeline(stage(body=lambda ctx: ctx.attempt)))
     run_id = bench.create()
     old = bench.start(worker="zombie")
     result = bench.perform(old)
@@ -42,7 +42,7 @@ def test_a_worker_that_lost_its_lease_cannot_commit(make_bench: MakeBench, late:
 
 
 @pytest.mark.parametrize("ending", ["fails", "beats"])
-def test_nothing_a_zombie_does_touches_the_new_delivery(make_bench: MakeBench, ending: str) -> None:
+def test_nothing_a_zombie_does_touches_the_new_attempt(make_bench: MakeBench, ending: str) -> None:
     """bugs.md 7: neither its failure nor its heartbeat."""
     bench = make_bench(pipeline(stage()))
     run_id = bench.create("w", "in")
@@ -81,15 +81,15 @@ def test_a_lease_renewed_at_the_last_moment_is_not_taken(make_bench: MakeBench) 
     meanwhile = Meanwhile(bench.persistence)
     reaper = make_bench(workflow, persistence=meanwhile)
     bench.create()
-    delivery = bench.start()
+    attempt = bench.start()
     bench.clock.advance(301)
-    meanwhile.do = lambda: bench.beat(delivery)
+    meanwhile.do = lambda: bench.beat(attempt)
     assert reaper.dispatch(LeaseReapStale()).released == 0
-    assert not isinstance(bench.finish(delivery).outcome, Ghost)
+    assert not isinstance(bench.finish(attempt).outcome, Ghost)
 
 
 def test_an_error_does_not_outlive_a_success(make_bench: MakeBench) -> None:
-    """bugs.md 8: after a retry the stage shows no error and its job the number of deliveries."""
+    """bugs.md 8: after a retry the stage shows no error and its job the number of attempts."""
     bench = make_bench(pipeline(stage(body=Flaky(2))))
     run_id = bench.create()
     bench.work()
@@ -108,10 +108,10 @@ def test_a_cancel_and_a_finish_never_both_count(make_bench: MakeBench, groups: i
     finisher, canceller = make_bench(workflow), make_bench(workflow)
     for _ in range(ROUNDS):
         run_id = finisher.create()
-        delivery = finisher.start(run_id)
-        outcome = finisher.perform(delivery)
+        attempt = finisher.start(run_id)
+        outcome = finisher.perform(attempt)
         works: list[Callable[[], object]] = [
-            partial(finisher.finish, delivery, outcome),
+            partial(finisher.finish, attempt, outcome),
             partial(canceller.dispatch, RunCancel(workflow_run_id=run_id)),
         ]
         together(works)
@@ -126,11 +126,11 @@ def test_a_stage_that_ends_after_the_cancellation_leaves_no_trace(make_bench: Ma
     """bugs.md 19: no outcome, no event, no annotation."""
     bench = make_bench(pipeline(stage(body=lambda ctx: ctx.annotate("key", "value"))))
     run_id = bench.create()
-    delivery = bench.start()
-    outcome = bench.perform(delivery)
+    attempt = bench.start()
+    outcome = bench.perform(attempt)
     assert bench.dispatch(RunCancel(workflow_run_id=run_id, reason="enough")).cancelled
     before = bench.reads.run(run_id)
-    assert isinstance(bench.finish(delivery, outcome).outcome, Ghost)
+    assert isinstance(bench.finish(attempt, outcome).outcome, Ghost)
     assert bench.reads.run(run_id) == before
     assert before.run.status is Status.CANCELLED
     assert bench.told(run_id)[-1] == "workflow:cancelled"
@@ -195,15 +195,15 @@ def test_a_rerun_leaves_no_second_job_for_the_same_stage(make_bench: MakeBench) 
     bench.finish(bench.start(job_id=bench.job(run_id, "a").id))
     assert bench.run_of(run_id).status is Status.FAILED
     bench.dispatch(RunRerunFrom(workflow_run_id=run_id, from_stage_id="a"))
-    assert [bench.ring(job).outcome for job in old] == ["ghost", "ghost"]
+    assert [bench.deliver(job).outcome for job in old] == ["ghost", "ghost"]
     bench.run_to_completion(run_id)
-    assert [bench.ring(job).outcome for job in bench.reads.run(run_id).jobs] == ["ghost"] * 4
+    assert [bench.deliver(job).outcome for job in bench.reads.run(run_id).jobs] == ["ghost"] * 4
     assert sibling.calls == 1
 
 
-def test_a_delivery_of_the_old_attempt_cannot_commit_into_the_new_one(make_bench: MakeBench) -> None:
+def test_an_attempt_of_the_old_generation_cannot_commit_into_the_new_one(make_bench: MakeBench) -> None:
     """bugs.md 20: a sibling that still ran when the run failed comes back after the rerun."""
-    bench = make_bench(pipeline([stage("a", boom, retry=ONCE), stage("b", lambda ctx: ctx.attempt)]))
+    bench = make_bench(pipeline([stage("a", boom, retry=ONCE), stage("b", lambda ctx: ctx.generation)]))
     run_id = bench.create()
     slow = bench.start(job_id=bench.job(run_id, "b").id)
     outcome = bench.perform(slow)

@@ -39,12 +39,12 @@ def test_a_stage_that_is_kept_alive_is_not_stuck_however_long_it_takes(make_benc
     """bugs.md 3: heartbeats keep the lease, and the result of a long stage counts."""
     bench = make_bench(pipeline(stage()))
     run_id = bench.create("w", "long")
-    delivery = bench.start()
+    attempt = bench.start()
     for _ in range(40):
         bench.clock.advance(60)
-        assert bench.beat(delivery) is LeaseState.HELD
+        assert bench.beat(attempt) is LeaseState.HELD
         assert reap(bench) == NOBODY
-    bench.finish(delivery)
+    bench.finish(attempt)
     assert (bench.run_of(run_id).status, bench.output(run_id)) == (Status.COMPLETED, "long")
 
 
@@ -74,12 +74,12 @@ def test_a_run_whose_stages_are_done_is_moved_on_not_failed(make_bench: MakeBenc
     """bugs.md 5: rows as an engine leaves them that crashed between two transactions."""
     bench = make_bench(pipeline(*[stage(name) for name in "ab"[:stages]]))
     run_id = bench.create("w", 1)
-    delivery = bench.start()
+    attempt = bench.start()
 
     def complete_only_the_stage(tx: Tx) -> None:
         patch = {"status": Status.COMPLETED, "output_data": inline("out"), "completed_at": bench.clock.now()}
-        tx.stages.update(delivery.claim.stage.id, patch)
-        tx.jobs.update(delivery.claim.job.id, {"status": Status.COMPLETED, "lease_until": None})
+        tx.stages.update(attempt.claim.stage.id, patch)
+        tx.jobs.update(attempt.claim.job.id, {"status": Status.COMPLETED, "lease_until": None})
 
     bench.persistence.transact(complete_only_the_stage)
     bench.clock.advance(STUCK + 1)
@@ -89,17 +89,17 @@ def test_a_run_whose_stages_are_done_is_moved_on_not_failed(make_bench: MakeBenc
     assert bench.dispatch(RunTransition(workflow_run_id=run_id)).action == "noop"
 
 
-def test_a_job_that_kills_every_worker_is_given_up_after_its_deliveries(make_bench: MakeBench) -> None:
+def test_a_job_that_kills_every_worker_is_given_up_after_its_attempts(make_bench: MakeBench) -> None:
     """bugs.md 6: a poison job ends, and the run says why."""
     bench = make_bench(pipeline(stage()))
     run_id = bench.create()
-    for delivery in (1, 2, 3):
-        assert bench.start().claim.job.attempt == delivery
+    for attempt in (1, 2, 3):
+        assert bench.start().claim.job.attempt == attempt
         bench.clock.advance(301)
         reap(bench)
     run = bench.run_of(run_id)
     assert (run.status, run.failure_code) == (Status.FAILED, "LEASE_EXPIRED")
-    assert "delivery 3 of 3" in (run.failure_message or "")
+    assert "attempt 3 of 3" in (run.failure_message or "")
     assert bench.told(run_id)[-2:] == ["stage:failed", "workflow:failed"]
     assert bench.host.process_available_jobs().processed == 0
 
@@ -120,7 +120,7 @@ HALF = "\ud800"
     ids=["annotation", "zero in an annotation", "actor", "metric", "artifact", "zero in an artifact's name"],
 )
 def test_what_cannot_be_stored_fails_its_stage_with_that_cause(make_bench: MakeBench, body: Body, says: str) -> None:
-    """bugs.md 6: it must not kill the worker that tries to commit it, delivery after delivery."""
+    """bugs.md 6: it must not kill the worker that tries to commit it, attempt after attempt."""
     counted = Counted(body)
     bench = make_bench(pipeline(stage(body=counted, retry=ONCE)))
     run_id = bench.create()
@@ -145,7 +145,7 @@ def test_text_that_is_no_unicode_is_repaired_where_it_is_only_said(make_bench: M
 
 
 def test_a_stage_that_lost_its_job_gets_it_back(make_bench: MakeBench) -> None:
-    """bugs.md 5: a PENDING stage without a job is healed, not failed."""
+    """bugs.md 5: a PENDING stage without a job gets one again instead of failing."""
     bench = make_bench(pipeline(stage()))
     run_id = bench.create("w", 1)
     bench.queue.cancel_by_run(run_id)

@@ -20,8 +20,8 @@ def test_a_rerun_of_one_of_two_siblings_runs_both_once(make_bench: MakeBench) ->
     assert set(rerun.deleted_stages) == {"l", "r", "z"}
     assert bench.run_to_completion(run_id).run.status is Status.COMPLETED
     assert (left.calls, right.calls, last.calls) == (2, 2, 2)
-    attempts = {stage.stage_id: stage.attempt for stage in bench.reads.run(run_id).stages}
-    assert attempts == {"a": 0, "l": 1, "r": 1, "z": 1}
+    generations = {stage.stage_id: stage.generation for stage in bench.reads.run(run_id).stages}
+    assert generations == {"a": 0, "l": 1, "r": 1, "z": 1}
 
 
 def test_a_rerun_after_a_stage_that_gave_null_goes_on_with_null(make_bench: MakeBench) -> None:
@@ -39,13 +39,13 @@ def test_a_rerun_after_a_stage_that_gave_null_goes_on_with_null(make_bench: Make
 
 
 def test_old_jobs_never_run_against_new_stage_records(make_bench: MakeBench) -> None:
-    """bugs.md 13: every old job is CANCELLED or ended, and its doorbell a ghost."""
+    """bugs.md 13: every old job is CANCELLED or ended, and its notification a ghost."""
     body = Flaky(1)
     bench = make_bench(pipeline(stage(body=body, retry=ONCE)))
     run_id = bench.run("w", 1).run.id
     (old,) = bench.reads.run(run_id).jobs
     bench.dispatch(RunRerunFrom(workflow_run_id=run_id, from_stage_id="a"))
-    assert bench.ring(old).outcome == "ghost"
+    assert bench.deliver(old).outcome == "ghost"
     assert body.calls == 1
     assert bench.run_to_completion(run_id).run.status is Status.COMPLETED
 

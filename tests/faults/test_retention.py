@@ -106,8 +106,8 @@ def test_only_outputs_that_are_used_are_read(make_bench: MakeBench) -> None:
     assert blobs.read[0].startswith(f"workflow-v2/w/{run_id}/")
 
 
-def test_a_rerun_leaves_only_the_blobs_of_the_newest_attempt(make_bench: MakeBench) -> None:
-    """bugs.md 27: the old attempts' prefixes go, those of earlier stages stay."""
+def test_a_rerun_leaves_only_the_blobs_of_the_newest_generation(make_bench: MakeBench) -> None:
+    """bugs.md 27: the old generations' prefixes go, those of earlier stages stay."""
     blobs = CountingBlobStore()
     bench = make_bench(pipeline(stage(body=noisy), stage("b", noisy), stage("c", echo)), blob_store=blobs)
     run_id = bench.run("w").run.id

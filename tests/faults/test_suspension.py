@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from engine import NotReady, Ready, StageContext, Suspended
 from engine.domain.lifecycle import Status
-from engine.kernel import RunTend, StagePollSuspended
+from engine.kernel import RunReconcile, StagePollSuspended
 from engine.testing.contracts.threads import together
 from tests.kernel.bench import Bench
 from tests.kernel.stores import MakeBench, in_databases
@@ -22,13 +22,13 @@ def suspended(bench: Bench) -> str:
     return run_id
 
 
-@pytest.mark.parametrize("by", ["poll", "tend"])
+@pytest.mark.parametrize("by", ["poll", "reconcile"])
 def test_a_suspended_stage_whose_workflow_is_gone_fails_with_its_run(make_bench: MakeBench, by: str) -> None:
     """bugs.md 15: the stage does not fail alone."""
     bench = make_bench(pipeline(batch_stage(lambda _state, _ctx: Ready(1))))
     run_id = suspended(bench)
     bench.workflows.by_id.clear()
-    command: Any = StagePollSuspended() if by == "poll" else RunTend(workflow_run_id=run_id)
+    command: Any = StagePollSuspended() if by == "poll" else RunReconcile(workflow_run_id=run_id)
     bench.dispatch(command)
     run = bench.run_of(run_id)
     assert (bench.statuses(run_id), run.status) == ({"a": Status.FAILED}, Status.FAILED)
@@ -80,7 +80,7 @@ def test_a_poll_during_a_poll_does_not_ask_again(make_bench: MakeBench) -> None:
 
     def check(_state: object, _ctx: object) -> NotReady:
         others.append(bench.dispatch(StagePollSuspended()).checked)
-        bench.dispatch(RunTend(workflow_run_id=run_id))
+        bench.dispatch(RunReconcile(workflow_run_id=run_id))
         return NotReady()
 
     bench = make_bench(pipeline(batch_stage(check)))
@@ -113,7 +113,7 @@ def test_the_body_of_a_suspended_stage_runs_once(make_bench: MakeBench) -> None:
     submitted: list[int] = []
 
     def submit(ctx: StageContext[Any, Any]) -> Suspended:
-        submitted.append(ctx.delivery)
+        submitted.append(ctx.attempt)
         return Suspended("b")
 
     bench = make_bench(pipeline(batch_stage(lambda _state, _ctx: Ready("out"), body=submit)))

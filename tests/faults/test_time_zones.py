@@ -19,13 +19,13 @@ def test_leases_and_backoff_hold_on_the_databases_own_clock(store_url: str, make
     clock = FakeClock(datetime.now(UTC))
     bench = make_bench(pipeline(stage(body=Flaky(1))), persistence=persistence, clock=clock)
     run_id = bench.create()
-    delivery = bench.start()
+    attempt = bench.start()
     assert bench.dispatch(LeaseReapStale()).released == 0
     assert bench.dispatch(RunReapStuck(stuck_threshold=0)).failed == 0
     lease_until = bench.job(run_id).lease_until
     assert lease_until is not None
     assert timedelta(seconds=290) < lease_until - datetime.now(UTC) <= timedelta(seconds=300)
-    bench.finish(delivery)
+    bench.finish(attempt)
     waiting = bench.try_start(job_id=bench.job(run_id).id)
     assert isinstance(waiting, NoClaim)
     assert waiting.later_at is not None

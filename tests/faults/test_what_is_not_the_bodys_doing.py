@@ -15,7 +15,7 @@ from engine.domain.lifecycle import Status
 from engine.domain.stored_value import Json
 from engine.kernel import JobExecute
 from engine.kernel.commands import StagePollSuspended
-from engine.kernel.leases import MOST_DELIVERIES
+from engine.kernel.leases import MOST_ATTEMPTS
 from engine.kernel.perform import MOST_MESSAGE, MOST_TRACE
 from engine.ports.blob_store import BlobInfo
 from engine.testing import InMemoryBlobStore
@@ -43,7 +43,7 @@ def break_code(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("what", ["store", "code"])
-def test_a_job_is_put_back_uncounted_and_done_when_it_can_be(
+def test_a_job_that_cannot_be_worked_on_is_released_uncounted_and_done_later(
     make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     blobs = Away()
@@ -60,7 +60,7 @@ def test_a_job_is_put_back_uncounted_and_done_when_it_can_be(
     assert job.last_error in {"StoreUnavailable: no blobs", "SettingsError: workflow 'w' cannot be loaded"}
     assert bench.host.process_available_jobs().processed == 0, "not at once"
     bench.clock.advance(5)
-    assert [wake["type"] for wake in bench.wakes()] == ["run.tend"]
+    assert [wake["type"] for wake in bench.wakes()] == ["run.reconcile"]
     bench.host.process_available_jobs()
     assert bench.run_of(run_id).status is Status.COMPLETED
     assert "stage:failed" not in bench.told(run_id)
@@ -74,7 +74,7 @@ def test_a_job_that_can_never_be_done_is_tried_for_an_hour_and_then_says_why(
     began, times = bench.clock.now(), list[datetime]()
     break_code(bench, monkeypatch)
     while bench.run_of(run_id).status is Status.RUNNING:
-        assert len(times) < MOST_DELIVERIES + 1
+        assert len(times) < MOST_ATTEMPTS + 1
         times.append(bench.clock.now())
         assert bench.host.process_available_jobs().processed == 1
         bench.clock.advance(max(0.0, (bench.job(run_id).due_at - bench.clock.now()).total_seconds()))
@@ -83,7 +83,7 @@ def test_a_job_that_can_never_be_done_is_tried_for_an_hour_and_then_says_why(
     assert (times[-1] - began).total_seconds() > 3600
     run = bench.run_of(run_id)
     assert run.failure_code == "LEASE_EXPIRED"
-    assert "handed it back (SettingsError: workflow 'w' cannot be loaded)" in str(run.failure_message)
+    assert "gave it up (SettingsError: workflow 'w' cannot be loaded)" in str(run.failure_message)
 
 
 def test_a_job_executed_by_hand_is_given_back_at_once(make_bench: MakeBench) -> None:

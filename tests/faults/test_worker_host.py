@@ -30,7 +30,7 @@ def until(condition: Callable[[], object]) -> None:
 @contextmanager
 def working(bench: Bench, **options: Any) -> Iterator[WorkerHost]:
     host = WorkerHost(
-        bench.kernel, doorbells=bench.queue, timers=bench.timers, worker_id="host", options=HostOptions(**options)
+        bench.kernel, notifications=bench.queue, timers=bench.timers, worker_id="host", options=HostOptions(**options)
     )
     host.start()
     try:
@@ -72,8 +72,8 @@ def test_a_graceful_stop_lets_the_job_in_flight_end(make_bench: MakeBench) -> No
     assert bench.job(run_id, "b").attempt == 0
 
 
-def test_a_job_that_does_not_end_in_time_is_handed_back_at_once(make_bench: MakeBench) -> None:
-    """bugs.md 26: its delivery is not counted, its late result is a ghost, and another worker goes on."""
+def test_a_job_that_does_not_end_in_time_is_released_at_once(make_bench: MakeBench) -> None:
+    """bugs.md 26: its attempt is not counted, its late result is a ghost, and another worker goes on."""
     gate = Gate()
     bench = make_bench(pipeline(stage(body=gate)))
     run_id = bench.create()

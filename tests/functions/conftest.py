@@ -42,5 +42,5 @@ def engine(aws: RecordingAws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         measured = metered(opened)
         for module in (functions.runtime, functions.jobs, functions.maintenance):
             monkeypatch.setattr(module, "engine", lambda: measured)
-        monkeypatch.setattr(functions.runtime, "_on_sigterm", lambda _hand_back: None)
+        monkeypatch.setattr(functions.runtime, "_on_sigterm", lambda _release_leases: None)
         yield measured

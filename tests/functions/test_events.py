@@ -9,7 +9,7 @@ import pytest
 
 import functions.jobs
 import functions.maintenance
-from engine.adapters.aws.job_message import decode_doorbell, decode_wake
+from engine.adapters.aws.job_message import decode_job_message, decode_wake
 from engine.bootstrap.aws import AwsEngine
 from engine.domain.errors import InvalidInput, StoreUnavailable
 from engine.localcloud.function_events import failed_message_ids, schedule_event, sqs_event
@@ -19,8 +19,8 @@ from tests.functions.calling import RecordingAws, context, event
 
 
 def test_the_kept_events_are_the_ones_the_engine_writes() -> None:
-    assert decode_doorbell(event("sqs-one-job")["Records"][0]["body"]).pool == "default"
-    assert decode_wake(event("sqs-wake")["Records"][0]["body"])["type"] == "run.tend"
+    assert decode_job_message(event("sqs-one-job")["Records"][0]["body"]).pool == "default"
+    assert decode_wake(event("sqs-wake")["Records"][0]["body"])["type"] == "run.reconcile"
 
 
 def test_the_local_cloud_builds_events_of_the_same_shape() -> None:
@@ -48,11 +48,11 @@ def test_the_message_stays_hidden_until_the_lease_has_ended(engine: AwsEngine, a
     assert 325 <= hidden["VisibilityTimeout"] <= 330
 
 
-def test_poison_is_buried_with_its_reason_and_the_rest_is_acknowledged(engine: AwsEngine, aws: RecordingAws) -> None:
+def test_poison_is_dead_lettered_with_a_reason_and_the_rest_acknowledged(engine: AwsEngine, aws: RecordingAws) -> None:
     assert functions.jobs.handler(event("sqs-batch-with-poison"), context()) == {"batchItemFailures": []}
-    (buried,) = aws.sent("send_message")
-    assert (buried["QueueUrl"], buried["MessageBody"]) == ("unread", "{not a job")
-    assert "Invalid JSON" in buried["MessageAttributes"]["reason"]["StringValue"]
+    (dead,) = aws.sent("send_message")
+    assert (dead["QueueUrl"], dead["MessageBody"]) == ("unread", "{not a job")
+    assert "Invalid JSON" in dead["MessageAttributes"]["reason"]["StringValue"]
 
 
 def test_a_store_that_is_away_puts_the_message_back_soon(
@@ -67,7 +67,7 @@ def test_a_store_that_is_away_puts_the_message_back_soon(
 def test_jobs_done_stay_done_though_overdue_ones_could_not_be_looked_for(
     engine: AwsEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.hosts.serverless.ServerlessHost.ring_overdue", away)
+    monkeypatch.setattr("engine.hosts.serverless.ServerlessHost.notify_overdue", away)
     assert functions.jobs.handler(event("sqs-one-job"), context()) == {"batchItemFailures": []}
 
 
@@ -117,13 +117,13 @@ def test_a_ghost_of_a_leased_job_looks_again_when_the_lease_ends(engine: AwsEngi
     created = functions.maintenance.handler(event("direct-run-create"), context())["result"]
     (job,) = engine.kernel.reads.run(created["workflow_run_id"]).jobs
     lease_of_another(engine, job.id)
-    armed = len(aws.sent("send_message"))
-    doorbell = json.loads(event("sqs-one-job")["Records"][0]["body"])
-    body = doorbell | {"job_id": job.id, "workflow_run_id": job.workflow_run_id}
+    before = len(aws.sent("send_message"))
+    notification = json.loads(event("sqs-one-job")["Records"][0]["body"])
+    body = notification | {"job_id": job.id, "workflow_run_id": job.workflow_run_id}
     record = event("sqs-one-job")["Records"][0] | {"body": json.dumps(body)}
     assert functions.jobs.handler({"Records": [record]}, context()) == {"batchItemFailures": []}
-    (again,) = aws.sent("send_message")[armed:]
-    assert decode_wake(again["MessageBody"]) == {"type": "run.tend", "workflow_run_id": job.workflow_run_id}
+    (again,) = aws.sent("send_message")[before:]
+    assert decode_wake(again["MessageBody"]) == {"type": "run.reconcile", "workflow_run_id": job.workflow_run_id}
     assert 195 <= again["DelaySeconds"] <= 202
 
 

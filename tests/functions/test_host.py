@@ -141,7 +141,7 @@ def test_a_stage_without_a_timeout_of_its_own_goes_on_with_half_of_the_pools(lef
     assert [each for each, status in statuses.items() if status is Status.COMPLETED] == done
 
 
-def test_a_body_is_handed_back_when_only_the_reserve_is_left() -> None:
+def test_a_lease_is_released_when_only_the_reserve_is_left() -> None:
     slow = Slow()
     bench = Bench(pipeline(stage("a", echo), stage("b", slow)))
     message, invocation = message_of(bench), Invocation(bench, 60)

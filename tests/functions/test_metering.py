@@ -36,7 +36,7 @@ def measured(written: str) -> dict[str, list[float]]:
     return dict(values)
 
 
-def doorbells(aws: RecordingAws) -> list[str]:
+def notifications_of(aws: RecordingAws) -> list[str]:
     """The bodies of the job messages sent since the last time."""
     found = [entry["MessageBody"] for call in aws.sent("send_message_batch") for entry in call["Entries"]]
     aws.sqs.calls.clear()
@@ -48,7 +48,7 @@ def written(engine: AwsEngine, aws: RecordingAws, capsys: pytest.CaptureFixture[
     """What the functions measured while a document was analysed."""
     functions.maintenance.handler(event("direct-run-create"), context())
     (record,) = event("sqs-one-job")["Records"]
-    while bodies := doorbells(aws):
+    while bodies := notifications_of(aws):
         for body in bodies:
             functions.jobs.handler({"Records": [record | {"body": body}]}, context())
     return measured(capsys.readouterr().out)

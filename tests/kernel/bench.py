@@ -10,9 +10,9 @@ from engine.domain.records import JobRecord, RunRecord, StageRecord
 from engine.domain.stored_value import Json
 from engine.hosts.serverless import JobMessage, JobResult
 from engine.kernel import OutboxFlush, OutboxFlushResult, RunCreate
-from engine.kernel.deliveries import Delivery, Finished, JobFinish, JobHeartbeat, JobStart
+from engine.kernel.attempts import Attempt, Finished, JobFinish, JobHeartbeat, JobStart
 from engine.kernel.outcomes import Outcome
-from engine.ports.job_transport import Doorbell
+from engine.ports.job_transport import JobNotification
 from engine.ports.persistence import NoClaim
 from engine.ports.transaction import LeaseState
 from engine.ports.write_set import Lease
@@ -69,36 +69,36 @@ class Bench(TestKernel):
         command = RunCreate(workflow_id=workflow_id, input=value, **fields)
         return self.dispatch(command).workflow_run_id
 
-    def start(self, run_id: str | None = None, *, worker: str = "w1", job_id: str | None = None) -> Delivery:
+    def start(self, run_id: str | None = None, *, worker: str = "w1", job_id: str | None = None) -> Attempt:
         """Claims a job that must be there."""
         started = self.try_start(run_id, worker=worker, job_id=job_id)
-        assert isinstance(started, Delivery), f"nothing to claim: {started}"
+        assert isinstance(started, Attempt), f"nothing to claim: {started}"
         return started
 
     def try_start(
         self, run_id: str | None = None, *, worker: str = "w1", job_id: str | None = None
-    ) -> Delivery | NoClaim:
+    ) -> Attempt | NoClaim:
         command = JobStart(worker_id=worker, lease_seconds=LEASE, pools=("default",), run_id=run_id, job_id=job_id)
         return self.dispatch(command)
 
-    def perform(self, delivery: Delivery) -> Outcome:
-        return self.kernel.perform(delivery)
+    def perform(self, attempt: Attempt) -> Outcome:
+        return self.kernel.perform(attempt)
 
-    def beat(self, delivery: Delivery) -> LeaseState:
-        return self.dispatch(JobHeartbeat(delivery=delivery, lease_seconds=LEASE))
+    def beat(self, attempt: Attempt) -> LeaseState:
+        return self.dispatch(JobHeartbeat(attempt=attempt, lease_seconds=LEASE))
 
-    def finish(self, delivery: Delivery, outcome: Outcome | None = None, *, lease: Lease | None = None) -> Finished:
+    def finish(self, attempt: Attempt, outcome: Outcome | None = None, *, lease: Lease | None = None) -> Finished:
         """Commits the outcome; without one the body runs first."""
-        ended = outcome or self.perform(delivery)
-        return self.dispatch(JobFinish(delivery=delivery, outcome=ended, lease=lease))
+        ended = outcome or self.perform(attempt)
+        return self.dispatch(JobFinish(attempt=attempt, outcome=ended, lease=lease))
 
     def work(self, run_id: str | None = None, *, worker: str = "w1") -> Finished:
         """One job from claim to commit."""
         return self.finish(self.start(run_id, worker=worker))
 
-    def ring(self, job: JobRecord | Doorbell) -> JobResult:
+    def deliver(self, job: JobRecord | JobNotification) -> JobResult:
         """Delivers a queue message for the job, as often as a test likes."""
-        job_id = job.job_id if isinstance(job, Doorbell) else job.id
+        job_id = job.job_id if isinstance(job, JobNotification) else job.id
         return self.host.handle_job(
             JobMessage(job_id=job_id, workflow_run_id=job.workflow_run_id, workflow_id="w", stage_id=job.stage_id)
         )

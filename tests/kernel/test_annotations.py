@@ -83,8 +83,8 @@ def test_repeats_under_one_key_are_skipped_with_their_events(make_bench: MakeBen
 
 def test_a_retried_body_under_one_key_annotates_once(make_bench: MakeBench) -> None:
     def body(ctx: StageContext[Any, Any]) -> None:
-        ctx.annotate(attributes={"tries": ctx.delivery}, idempotency_key="once", emit_event=True)
-        if ctx.delivery == 1:
+        ctx.annotate(attributes={"tries": ctx.attempt}, idempotency_key="once", emit_event=True)
+        if ctx.attempt == 1:
             raise ValueError("again")
 
     bench = make_bench(pipeline(stage(body=body)))
@@ -110,7 +110,7 @@ def test_every_condition_narrows_the_list(make_bench: MakeBench) -> None:
     assert keys(bench, run_id, since=now) == ["ab"]
     assert keys(bench, run_id, since=start, until=now) == ["a.x", "a.y"]
     assert keys(bench, run_id, limit=2) == ["a.x", "a.y"]
-    assert keys(bench, run_id, attempt=1) == []
+    assert keys(bench, run_id, generation=1) == []
 
 
 @pytest.mark.parametrize("prefix", ["a_", "a%", "A"])

@@ -62,8 +62,10 @@ def test_a_completed_stage_stays_completed_when_its_run_is_cancelled(make_bench:
     assert bench.statuses(run_id) == {"a": "COMPLETED", "b": "CANCELLED"}
 
 
-def test_a_rerun_resets_the_run_and_counts_a_new_attempt(make_bench: MakeBench) -> None:
-    bench = make_bench(pipeline(stage(), stage("b", lambda ctx: ctx.attempt), stage("c", lambda ctx: ctx.attempt)))
+def test_a_rerun_resets_the_run_and_counts_a_new_generation(make_bench: MakeBench) -> None:
+    bench = make_bench(
+        pipeline(stage(), stage("b", lambda ctx: ctx.generation), stage("c", lambda ctx: ctx.generation))
+    )
     run_id = bench.run("w", "in").run.id
     result = rerun(bench, run_id, "b")
     assert (result.workflow_run_id, result.from_stage_id, result.deleted_stages) == (run_id, "b", ("b", "c"))
@@ -72,12 +74,12 @@ def test_a_rerun_resets_the_run_and_counts_a_new_attempt(make_bench: MakeBench) 
     assert bench.statuses(run_id) == {"a": "COMPLETED", "b": "PENDING"}
     assert bench.last_event(run_id, "workflow:started").from_stage_id == "b"
     bench.run_to_completion(run_id)
-    assert (bench.output(run_id), bench.stage(run_id, "b").attempt, bench.stage(run_id, "c").attempt) == (1, 1, 1)
+    assert (bench.output(run_id), bench.stage(run_id, "b").generation, bench.stage(run_id, "c").generation) == (1, 1, 1)
     rerun(bench, run_id, "c")
     bench.run_to_completion(run_id)
     rerun(bench, run_id, "b")
     bench.run_to_completion(run_id)
-    assert (bench.output(run_id), bench.stage(run_id, "b").attempt, bench.stage(run_id, "a").attempt) == (3, 3, 0)
+    assert (bench.output(run_id), bench.stage(run_id, "b").generation, bench.stage(run_id, "a").generation) == (3, 3, 0)
 
 
 def test_a_failed_run_goes_on_from_the_stage_that_failed(make_bench: MakeBench) -> None:
@@ -143,20 +145,20 @@ def test_a_rerun_from_nowhere_is_refused(make_bench: MakeBench) -> None:
         rerun(bench, "nobody", "a")
 
 
-def test_annotations_stay_with_the_attempt_they_were_made_in(make_bench: MakeBench) -> None:
+def test_annotations_stay_with_the_generation_they_were_made_in(make_bench: MakeBench) -> None:
     def body(ctx: StageContext[Any, Any]) -> None:
-        ctx.annotate("attempt", ctx.attempt)
+        ctx.annotate("generation", ctx.generation)
 
     bench = make_bench(pipeline(stage(body=body), stage("b", body)))
     run_id = bench.run("w").run.id
     rerun(bench, run_id, "b")
     bench.run_to_completion(run_id)
     found = bench.annotations.list(run_id, scope_id="b")
-    assert [(note.value, note.attempt, note.stage_record_id is None) for note in found] == [
+    assert [(note.value, note.generation, note.stage_record_id is None) for note in found] == [
         (0, 0, True),
         (1, 1, False),
     ]
-    assert [note.value for note in bench.annotations.list(run_id, attempt=1)] == [1]
+    assert [note.value for note in bench.annotations.list(run_id, generation=1)] == [1]
 
 
 def test_a_rerun_under_a_key_happens_once(make_bench: MakeBench) -> None:
@@ -189,12 +191,12 @@ def test_a_transition_has_nothing_to_do_while_a_stage_is_open(make_bench: MakeBe
 def test_a_transition_fails_the_run_of_a_failed_stage(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(stage()))
     run_id = bench.create()
-    delivery = bench.start()
+    attempt = bench.start()
 
     def fail_only_the_stage(tx: Tx) -> None:
         patch = {"status": Status.FAILED, "error_code": "CODE", "error_message": "Boom: no"}
-        tx.stages.update(delivery.claim.stage.id, patch)
-        tx.jobs.update(delivery.claim.job.id, {"status": Status.FAILED, "lease_until": None})
+        tx.stages.update(attempt.claim.stage.id, patch)
+        tx.jobs.update(attempt.claim.job.id, {"status": Status.FAILED, "lease_until": None})
 
     bench.persistence.transact(fail_only_the_stage)
     assert bench.dispatch(RunTransition(workflow_run_id=run_id)).action == "failed"
@@ -207,11 +209,11 @@ def test_a_transition_fails_the_run_of_a_failed_stage(make_bench: MakeBench) -> 
 def test_a_transition_goes_on_once(make_bench: MakeBench, last: bool) -> None:
     bench = make_bench(pipeline(stage()) if last else pipeline(stage(), stage("b")))
     run_id = bench.create()
-    delivery = bench.start()
+    attempt = bench.start()
 
     def complete_only_the_stage(tx: Tx) -> None:
-        tx.stages.update(delivery.claim.stage.id, {"status": Status.COMPLETED, "output_data": inline("out")})
-        tx.jobs.update(delivery.claim.job.id, {"status": Status.COMPLETED, "lease_until": None})
+        tx.stages.update(attempt.claim.stage.id, {"status": Status.COMPLETED, "output_data": inline("out")})
+        tx.jobs.update(attempt.claim.job.id, {"status": Status.COMPLETED, "lease_until": None})
 
     bench.persistence.transact(complete_only_the_stage)
     actions = [bench.dispatch(RunTransition(workflow_run_id=run_id)) for _ in range(2)]
@@ -225,11 +227,11 @@ def test_of_two_transitions_at_once_one_is_a_noop(make_bench: MakeBench) -> None
     bench = make_bench(workflow)
     meanwhile = Meanwhile(bench.persistence)
     transition = RunTransition(workflow_run_id=bench.create())
-    delivery = bench.start()
+    attempt = bench.start()
 
     def complete_only_the_stage(tx: Tx) -> None:
-        tx.stages.update(delivery.claim.stage.id, {"status": Status.COMPLETED, "output_data": inline("out")})
-        tx.jobs.update(delivery.claim.job.id, {"status": Status.COMPLETED, "lease_until": None})
+        tx.stages.update(attempt.claim.stage.id, {"status": Status.COMPLETED, "output_data": inline("out")})
+        tx.jobs.update(attempt.claim.job.id, {"status": Status.COMPLETED, "lease_until": None})
 
     bench.persistence.transact(complete_only_the_stage)
     first = []

@@ -5,7 +5,7 @@ import pytest
 
 from engine.domain.lifecycle import Status
 from engine.hosts import HostOptions, ServerlessHost
-from engine.kernel.deliveries import Delivery, JobFinish
+from engine.kernel.attempts import Attempt, JobFinish
 from engine.ports.write_set import Applied, Lease, WriteSet
 from engine.testing.contracts.threads import together
 from tests.kernel.bench import Bench
@@ -19,10 +19,10 @@ def lease() -> Lease:
 
 
 def test_a_finish_may_claim_the_next_stage_in_the_same_transaction(make_bench: MakeBench) -> None:
-    bench = make_bench(pipeline(stage(), stage("b", lambda ctx: [ctx.input, ctx.delivery])))
+    bench = make_bench(pipeline(stage(), stage("b", lambda ctx: [ctx.input, ctx.attempt])))
     run_id = bench.create("w", "in")
     following = bench.finish(bench.start(), lease=lease()).next
-    assert isinstance(following, Delivery)
+    assert isinstance(following, Attempt)
     job = bench.job(run_id, "b")
     assert (job.status, job.attempt, job.lease_token, job.worker_id) == (Status.RUNNING, 1, "the next", "w1")
     assert bench.told(run_id)[-2:] == ["stage:completed", "stage:started"]
@@ -35,19 +35,19 @@ def test_a_finish_claims_nothing_that_is_not_for_it(make_bench: MakeBench, obsta
     following: Any = stage("b", pool="gpu" if obstacle == "other pool" else "default")
     bench = make_bench(pipeline(stage(), [following, stage("c")] if obstacle == "parallel" else following))
     run_id = bench.create()
-    delivery = bench.start()
-    rings = bench.queue.rings
+    attempt = bench.start()
+    seen = bench.queue.notification_count
     finished = bench.dispatch(
         JobFinish(
-            delivery=delivery,
-            outcome=bench.perform(delivery),
+            attempt=attempt,
+            outcome=bench.perform(attempt),
             lease=None if obstacle == "no lease" else lease(),
             may_start=lambda _stage: obstacle != "no time",
         )
     )
     assert finished.next is None
     assert bench.job(run_id, "b").status is Status.PENDING
-    assert bench.queue.rings == rings + 1
+    assert bench.queue.notification_count == seen + 1
 
 
 def test_the_last_of_a_group_goes_on_with_all_outputs(make_bench: MakeBench) -> None:
@@ -55,7 +55,7 @@ def test_the_last_of_a_group_goes_on_with_all_outputs(make_bench: MakeBench) -> 
     run_id = bench.create("w", 1)
     bench.work()
     following = bench.finish(bench.start(), lease=lease()).next
-    assert isinstance(following, Delivery)
+    assert isinstance(following, Attempt)
     bench.finish(following)
     assert bench.output(run_id) == {"a": 1, "b": 1}
 

@@ -7,8 +7,8 @@ from engine.domain.errors import IdempotencyConflictError
 from engine.domain.events import StageFailed
 from engine.domain.lifecycle import Status
 from engine.kernel import JobExecute, LeaseReapStale, RunCancel, RunRerunFrom
-from engine.kernel.deliveries import JobRelease, JobTimeout
-from engine.kernel.leases import MOST_DELIVERIES
+from engine.kernel.attempts import JobRelease, JobTimeout
+from engine.kernel.leases import MOST_ATTEMPTS
 from engine.kernel.outcomes import Failed, Ghost
 from engine.ports.persistence import NoClaim
 from engine.ports.transaction import LeaseState
@@ -109,7 +109,7 @@ def test_failures_are_retried_with_growing_waits_up_to_the_cap(make_bench: MakeB
     assert (bench.job(run_id).status, bench.run_of(run_id).status) == (Status.FAILED, Status.FAILED)
     failures = [event for event in bench.events_of(run_id) if isinstance(event, StageFailed)]
     assert [event.will_retry for event in failures] == [True, True, False]
-    assert [each["type"] for each in bench.wakes()] == ["run.tend"]
+    assert [each["type"] for each in bench.wakes()] == ["run.reconcile"]
 
 
 @pytest.mark.parametrize("where", ["input", "output"])
@@ -146,24 +146,24 @@ def test_what_a_stage_says_is_committed_with_its_outcome(make_bench: MakeBench) 
     bench = make_bench(pipeline(stage(body=body)), blob_store=blobs)
     run_id = bench.create()
     bench.clock.advance(3)
-    delivery = bench.start()
-    outcome = bench.perform(delivery)
+    attempt = bench.start()
+    outcome = bench.perform(attempt)
     bench.clock.advance(2)
     assert (list(bench.reads.logs(run_id)), list(bench.annotations.list(run_id))) == ([], [])
-    bench.finish(delivery, outcome)
+    bench.finish(attempt, outcome)
     done = bench.stage(run_id)
     assert (done.metrics, done.duration_ms, (done.progress or {})["progress"]) == ({"pages": 3}, 2000, 0.5)
     (artifact,) = bench.reads.artifacts(run_id)
     assert (artifact.name, bench.reads.open_artifact(artifact).read()) == ("report.txt", b"text")
     assert [line.message for line in bench.reads.logs(run_id)] == ["line"]
     (note,) = bench.annotations.list(run_id)
-    assert (note.scope, note.scope_id, note.attempt, note.stage_record_id) == ("stage", "a", 0, done.id)
+    assert (note.scope, note.scope_id, note.generation, note.stage_record_id) == ("stage", "a", 0, done.id)
     assert bench.told(run_id)[-3:] == ["stage:progress", "stage:completed", "workflow:completed"]
 
 
 def test_annotations_are_kept_with_a_failure_and_dropped_with_a_ghost(make_bench: MakeBench) -> None:
     def body(ctx: StageContext[Any, Any]) -> None:
-        ctx.annotate("seen", ctx.delivery)
+        ctx.annotate("seen", ctx.attempt)
         raise ValueError("boom")
 
     bench = make_bench(pipeline(stage(body=body, retry=RetryPolicy(max_attempts=2))))
@@ -180,26 +180,26 @@ def test_annotations_are_kept_with_a_failure_and_dropped_with_a_ghost(make_bench
 def test_heartbeats_write_what_was_said_and_keep_the_lease(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(stage()))
     run_id = bench.create()
-    delivery = bench.start()
-    delivery.recorder.progress(0.1)
-    delivery.recorder.progress(0.2, "coalesced")
+    attempt = bench.start()
+    attempt.recorder.progress(0.1)
+    attempt.recorder.progress(0.2, "coalesced")
     bench.clock.advance(100)
-    assert bench.beat(delivery) is LeaseState.HELD
+    assert bench.beat(attempt) is LeaseState.HELD
     lease_until = bench.job(run_id).lease_until
     assert lease_until is not None
     assert (lease_until - bench.clock.now()).total_seconds() == 300
     assert (bench.told(run_id).count("stage:progress"), (bench.stage(run_id).progress or {})["progress"]) == (1, 0.2)
-    bench.finish(delivery)
+    bench.finish(attempt)
     assert bench.told(run_id).count("stage:progress") == 1
 
 
 def test_a_heartbeat_brings_the_cancellation_to_the_body(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(stage()))
     run_id = bench.create()
-    delivery = bench.start()
+    attempt = bench.start()
     bench.dispatch(RunCancel(workflow_run_id=run_id))
-    assert bench.beat(delivery) is LeaseState.CANCELLED
-    assert delivery.cancellation.cancelled
+    assert bench.beat(attempt) is LeaseState.CANCELLED
+    assert attempt.cancellation.cancelled
 
 
 def test_a_failure_for_good_cancels_waiting_siblings_and_stops_running_ones(make_bench: MakeBench) -> None:
@@ -240,37 +240,37 @@ def test_a_failing_run_ends_with_its_first_error_however_its_siblings_end(make_b
     assert bench.told(run_id).count("workflow:failed") == 1
 
 
-def test_a_job_handed_back_is_not_counted_and_starts_at_once(make_bench: MakeBench) -> None:
+def test_a_job_that_was_released_is_not_counted_and_starts_at_once(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(stage()))
     run_id = bench.create()
-    delivery = bench.start()
-    assert bench.dispatch(JobRelease(delivery=delivery))
-    assert not bench.dispatch(JobRelease(delivery=delivery))
-    assert isinstance(bench.finish(delivery).outcome, Ghost)
+    attempt = bench.start()
+    assert bench.dispatch(JobRelease(attempt=attempt))
+    assert not bench.dispatch(JobRelease(attempt=attempt))
+    assert isinstance(bench.finish(attempt).outcome, Ghost)
     assert bench.job(run_id).status is Status.PENDING
     again = bench.start().claim.job
-    assert (again.attempt, again.max_attempts) == (2, delivery.claim.job.max_attempts + 1)
+    assert (again.attempt, again.max_attempts) == (2, attempt.claim.job.max_attempts + 1)
 
 
-def test_a_job_that_is_handed_back_for_ever_ends(make_bench: MakeBench) -> None:
+def test_a_job_that_is_released_for_ever_ends(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(stage()))
     run_id = bench.create()
-    for _ in range(MOST_DELIVERIES + 10):
-        delivery = bench.try_start()
-        if not isinstance(delivery, NoClaim):
-            bench.dispatch(JobRelease(delivery=delivery))
+    for _ in range(MOST_ATTEMPTS + 10):
+        attempt = bench.try_start()
+        if not isinstance(attempt, NoClaim):
+            bench.dispatch(JobRelease(attempt=attempt))
     assert bench.run_of(run_id).failure_code == "LEASE_EXPIRED"
-    assert bench.job(run_id).attempt == MOST_DELIVERIES + 2, "what its retries still allow"
+    assert bench.job(run_id).attempt == MOST_ATTEMPTS + 2, "what its retries still allow"
 
 
 def test_a_body_past_its_time_fails_and_its_late_result_is_a_ghost(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(stage(retry=RetryPolicy(max_attempts=1))))
     run_id = bench.create()
-    delivery = bench.start()
-    timeout = JobTimeout(workflow_run_id=run_id, job_id=delivery.claim.job.id, lease_token=delivery.token, seconds=30)
+    attempt = bench.start()
+    timeout = JobTimeout(workflow_run_id=run_id, job_id=attempt.claim.job.id, lease_token=attempt.token, seconds=30)
     assert bench.dispatch(timeout)
     assert not bench.dispatch(timeout)
-    assert isinstance(bench.finish(delivery).outcome, Ghost)
+    assert isinstance(bench.finish(attempt).outcome, Ghost)
     assert bench.stage(run_id).error_message == "StageTimeout: stage 'a' ran longer than its 30 s"
     assert bench.run_of(run_id).failure_code == "STAGE_TIMEOUT"
 
@@ -278,11 +278,11 @@ def test_a_body_past_its_time_fails_and_its_late_result_is_a_ghost(make_bench: M
 def test_the_same_finish_again_changes_nothing(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(stage(), stage("b")))
     run_id = bench.create("w", 1)
-    delivery = bench.start()
-    outcome = bench.perform(delivery)
-    bench.finish(delivery, outcome)
+    attempt = bench.start()
+    outcome = bench.perform(attempt)
+    bench.finish(attempt, outcome)
     before = bench.reads.run(run_id)
-    assert not isinstance(bench.finish(delivery, outcome).outcome, Ghost)
+    assert not isinstance(bench.finish(attempt, outcome).outcome, Ghost)
     assert bench.reads.run(run_id) == before
     assert bench.told(run_id).count("stage:completed") == 1
 
@@ -290,9 +290,9 @@ def test_the_same_finish_again_changes_nothing(make_bench: MakeBench) -> None:
 def test_the_outcome_of_a_retried_finish_cannot_be_another(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(stage()))
     run_id = bench.create("w", 1)
-    delivery = bench.start()
-    bench.finish(delivery)
-    assert isinstance(bench.finish(delivery, Failed(code="X", message="late")).outcome, Ghost)
+    attempt = bench.start()
+    bench.finish(attempt)
+    assert isinstance(bench.finish(attempt, Failed(code="X", message="late")).outcome, Ghost)
     assert bench.run_of(run_id).status is Status.COMPLETED
 
 

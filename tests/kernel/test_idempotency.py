@@ -14,13 +14,13 @@ from tests.kernel.workflows import Counted, pipeline, stage
 CREATE = RunCreate(workflow_id="w", input={"b": 1, "a": 2}, start=True, idempotency_key="k")
 
 
-def test_the_same_create_again_gives_the_same_run_and_rings_again(make_bench: MakeBench) -> None:
+def test_the_same_create_again_gives_the_same_run_and_notifies_again(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(stage()))
     first = bench.dispatch(CREATE)
     before = bench.reads.run(first.workflow_run_id)
     assert bench.dispatch(CREATE.model_copy(update={"input": {"a": 2, "b": 1}})) == first
     assert bench.reads.run(first.workflow_run_id) == before
-    assert bench.wakes() == [{"type": "run.tend", "workflow_run_id": first.workflow_run_id}]
+    assert bench.wakes() == [{"type": "run.reconcile", "workflow_run_id": first.workflow_run_id}]
 
 
 def test_a_second_try_may_belong_to_another_trace(make_bench: MakeBench) -> None:

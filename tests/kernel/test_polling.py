@@ -23,7 +23,7 @@ def poll(bench: Bench, **fields: Any) -> Any:
     return bench.dispatch(StagePollSuspended(**fields))
 
 
-def test_a_suspension_is_stored_told_and_armed(make_bench: MakeBench) -> None:
+def test_a_suspension_is_stored_told_and_scheduled(make_bench: MakeBench) -> None:
     waits = batch_stage(
         lambda _s, _c: NotReady(),
         body=lambda _ctx: Suspended("b7", poll_interval=60, max_wait=600, metadata={"m": 1}),

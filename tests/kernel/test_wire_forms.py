@@ -44,7 +44,7 @@ COMMANDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "run.reapStuck": ({}, {"stuck_threshold": 900.0, "max_runs": 50}),
     "outbox.flush": ({}, {"max_events": 100, "workflow_run_id": None}),
     "plugin.replayDLQ": ({}, {"max_events": 100, "event_type": None}),
-    "run.tend": ({"workflow_run_id": "r"}, {}),
+    "run.reconcile": ({"workflow_run_id": "r"}, {}),
 }
 
 
@@ -88,7 +88,7 @@ def test_a_command_takes_on_only_so_much() -> None:
 
 
 COMMON = {"type", "timestamp", "workflow_run_id", "workflow_id"}
-STAGE = COMMON | {"stage_id", "stage_name", "stage_number", "attempt"}
+STAGE = COMMON | {"stage_id", "stage_name", "stage_number", "generation"}
 EVENTS = {
     "workflow:created": COMMON,
     "workflow:started": COMMON | {"from_stage_id"},
@@ -96,13 +96,13 @@ EVENTS = {
     "workflow:failed": COMMON | {"error", "error_code"},
     "workflow:cancelled": COMMON | {"reason"},
     "workflow:suspended": COMMON | {"stage_id"},
-    "stage:started": STAGE | {"delivery"},
+    "stage:started": STAGE | {"attempt"},
     "stage:completed": STAGE | {"duration_ms", "total_cost", "total_tokens"},
     "stage:suspended": STAGE | {"next_poll_at"},
     "stage:failed": STAGE | {"error", "error_code", "will_retry"},
     "stage:progress": STAGE | {"progress", "message", "details"},
     "annotation:created": COMMON
-    | {"annotation_id", "key", "value", "scope", "scope_id", "attempt", "actor_kind", "actor_id"},
+    | {"annotation_id", "key", "value", "scope", "scope_id", "generation", "actor_kind", "actor_id"},
 }
 
 

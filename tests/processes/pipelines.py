@@ -21,7 +21,7 @@ class Work(BaseModel):
 def _slow(stage_id: str) -> Stage[Any, Any, Any]:
     def body(ctx: StageContext[Work]) -> Work:
         with Path(ctx.input.marks).open("a") as marks:
-            marks.write(f"{stage_id} {ctx.attempt} {ctx.delivery}\n")
+            marks.write(f"{stage_id} {ctx.generation} {ctx.attempt}\n")
         for step in range(STEPS):
             ctx.on_progress(step / STEPS)
             time.sleep(STEP_SECONDS)
@@ -55,8 +55,8 @@ def _hold_the_interpreter(ctx: StageContext[Work]) -> Work:
 
 def _sleep_for_ever(ctx: StageContext[Work]) -> Work:
     with Path(ctx.input.marks).open("a") as marks:
-        marks.write(f"stuck {ctx.delivery}\n")
-    if ctx.delivery == 1:
+        marks.write(f"stuck {ctx.attempt}\n")
+    if ctx.attempt == 1:
         time.sleep(600)
     return ctx.input
 
@@ -65,7 +65,7 @@ def _die(ctx: StageContext[Work]) -> Work:
     import os
 
     with Path(ctx.input.marks).open("a") as marks:
-        marks.write(f"died {ctx.delivery}\n")
+        marks.write(f"died {ctx.attempt}\n")
     os._exit(139)
 
 

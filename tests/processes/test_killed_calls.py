@@ -1,4 +1,4 @@
-"""A process dies by SIGKILL among its calls of models: the books keep what it spent, and budgets count it."""
+"""A process dies by SIGKILL among its calls of models: the ledger keeps what it spent, and budgets count it."""
 
 import json
 import subprocess
@@ -40,10 +40,10 @@ def lines(path: Path) -> int:
 
 
 def states(reads: HomeReads, run_id: str) -> list[tuple[int, CallState]]:
-    return [(call.delivery, call.state) for call in reads.ai_calls(run_id)]
+    return [(call.attempt, call.state) for call in reads.ai_calls(run_id)]
 
 
-def test_an_answer_that_came_before_the_kill_stays_in_the_books_of_its_delivery(
+def test_an_answer_that_came_before_the_kill_stays_in_the_ledger_of_its_attempt(
     home: EngineHome, fake: FakeAIServer
 ) -> None:
     fake.say(THIRTY_CENTS, THIRTY_CENTS)
@@ -54,7 +54,7 @@ def test_an_answer_that_came_before_the_kill_stays_in_the_books_of_its_delivery(
     assert document["status"] == "COMPLETED"
     assert document["total_cost"] == document["stages"][0]["total_cost"] == pytest.approx(0.60)
     costs = home.call("runs", "cost", document["run_id"])
-    split = [(each["delivery"], each["lost"], round(each["total_cost"], 9)) for each in costs["stages"]]
+    split = [(each["attempt"], each["lost"], round(each["total_cost"], 9)) for each in costs["stages"]]
     assert split == [(1, True, 0.3), (2, False, 0.3)]
     assert costs["unsettled"] == 0
 
@@ -69,7 +69,7 @@ def test_an_answer_that_came_before_the_kill_is_not_paid_for_again(home: EngineH
     assert document["total_cost"] == pytest.approx(0.30)
     assert len(fake.chats()) == 1
     (split,) = home.call("runs", "cost", document["run_id"])["stages"]
-    assert (split["delivery"], split["lost"]) == (1, True)
+    assert (split["attempt"], split["lost"]) == (1, True)
 
 
 def test_a_call_that_was_out_when_its_process_was_killed_is_shown_as_unsettled(
@@ -84,9 +84,9 @@ def test_a_call_that_was_out_when_its_process_was_killed_is_shown_as_unsettled(
     assert document["total_cost"] == pytest.approx(0.30)
     costs = home.call("runs", "cost", document["run_id"])
     first, second = costs["stages"]
-    assert (first["delivery"], first["lost"], first["unsettled"], first["total_cost"]) == (1, True, 1, 0)
+    assert (first["attempt"], first["lost"], first["unsettled"], first["total_cost"]) == (1, True, 1, 0)
     assert first["unsettled_cost"] >= 0.30
-    assert (second["delivery"], second["lost"], second["unsettled"]) == (2, False, 0)
+    assert (second["attempt"], second["lost"], second["unsettled"]) == (2, False, 0)
 
 
 def test_a_budget_counts_what_a_killed_process_spent_and_may_have_spent(home: EngineHome, fake: FakeAIServer) -> None:

@@ -92,7 +92,7 @@ def test_a_sync_body_past_its_timeout_is_ended_and_tried_again(tmp_path: Path) -
     assert (tmp_path / "marks").read_text() == "stuck 1\nstuck 2\n"
 
 
-def test_a_body_that_kills_its_process_fails_the_run_after_its_last_delivery(tmp_path: Path) -> None:
+def test_a_body_that_kills_its_process_fails_the_run_after_its_last_attempt(tmp_path: Path) -> None:
     """A worker survives what its slots die of, and a poison job does not come back for ever."""
     home = EngineHome(tmp_path)
     (run_id,) = create(home, "poison")

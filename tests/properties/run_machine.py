@@ -1,6 +1,6 @@
 """Runs of workflows under everything that can happen to them, in any order.
 
-Workers take a job, run its body and commit its outcome as separate steps, so that several of them can hold deliveries
+Workers take a job, run its body and commit its outcome as separate steps, so that several of them can hold attempts
 of the same job, some long expired. What a body does and what a completion check answers is decided when they run.
 """
 
@@ -19,12 +19,12 @@ from engine.kernel import (
     RunCancel,
     RunClaimPending,
     RunReapStuck,
+    RunReconcile,
     RunRerunFrom,
-    RunTend,
     RunTransition,
     StagePollSuspended,
 )
-from engine.kernel.deliveries import Delivery, JobRelease, JobTimeout
+from engine.kernel.attempts import Attempt, JobRelease, JobTimeout
 from engine.kernel.outcomes import Completed, Outcome
 from engine.ports.event_sink import SinkUnavailable
 from engine.ports.persistence import Persistence
@@ -32,8 +32,8 @@ from engine.ports.write_set import Lease
 from engine.testing import CollectingEventSink, FakeClock
 from tests.kernel.bench import LEASE, Bench
 from tests.kernel.workflows import Body, batch_stage, pipeline, stage
+from tests.properties.checked_persistence import CheckedPersistence
 from tests.properties.soundness import check_events, check_rows
-from tests.properties.watching import Watching
 
 MAX_RUNS = 2
 TURNS_TO_END = 400
@@ -53,10 +53,10 @@ RETRY = RetryPolicy(max_attempts=3, give_up_on=(GivenUp,), jitter=0)
 
 
 class Held:
-    """A delivery some worker holds, or believes to hold."""
+    """An attempt some worker holds, or believes to hold."""
 
-    def __init__(self, delivery: Delivery) -> None:
-        self.delivery = delivery
+    def __init__(self, attempt: Attempt) -> None:
+        self.attempt = attempt
         self.outcome: Outcome | None = None
 
 
@@ -67,7 +67,7 @@ class RunMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.behaviour, self.answer = "complete", "ready"
         self.clock = FakeClock()
-        self.store = Watching(type(self).open_store(self.clock))
+        self.store = CheckedPersistence(type(self).open_store(self.clock))
         self.sink = CollectingEventSink()
         self.bench = Bench(
             pipeline(self._batch("a"), self._stage("b"), self._stage("c"), workflow_id="line"),
@@ -125,7 +125,7 @@ class RunMachine(RuleBasedStateMachine):
         for behaviour in behaviours:
             self.behaviour = behaviour
             started = self.bench.try_start()
-            if isinstance(started, Delivery) and isinstance(self.bench.finish(started).outcome, Completed):
+            if isinstance(started, Attempt) and isinstance(self.bench.finish(started).outcome, Completed):
                 self._accept(started)
 
     @rule(behaviours=st.lists(behaviours, min_size=2, max_size=3), last_first=st.booleans())
@@ -134,12 +134,12 @@ class RunMachine(RuleBasedStateMachine):
         begun = []
         for behaviour in behaviours:
             started = self.bench.try_start()
-            if isinstance(started, Delivery):
+            if isinstance(started, Attempt):
                 self.behaviour = behaviour
                 begun.append((started, self.bench.perform(started)))
-        for delivery, outcome in begun[::-1] if last_first else begun:
-            if isinstance(self.bench.finish(delivery, outcome).outcome, Completed):
-                self._accept(delivery)
+        for attempt, outcome in begun[::-1] if last_first else begun:
+            if isinstance(self.bench.finish(attempt, outcome).outcome, Completed):
+                self._accept(attempt)
 
     @rule(behaviour=behaviours)
     def work_on_all(self, behaviour: str) -> None:
@@ -159,16 +159,16 @@ class RunMachine(RuleBasedStateMachine):
     def perform(self, which: int, behaviour: str) -> None:
         held = self.held[which % len(self.held)]
         self.behaviour = behaviour
-        held.outcome = self.bench.perform(held.delivery)
+        held.outcome = self.bench.perform(held.attempt)
 
     @precondition(lambda self: any(held.outcome for held in self.held))
     @rule(which=any_one, go_on=st.booleans(), forget=st.booleans())
     def finish(self, which: int, go_on: bool, forget: bool) -> None:
         performed = [held for held in self.held if held.outcome]
         held = performed[which % len(performed)]
-        finished = self.bench.finish(held.delivery, held.outcome, lease=self._lease() if go_on else None)
+        finished = self.bench.finish(held.attempt, held.outcome, lease=self._lease() if go_on else None)
         if isinstance(finished.outcome, Completed):
-            self._accept(held.delivery)
+            self._accept(held.attempt)
         self._hold(finished.next)
         if forget:
             self.held.remove(held)
@@ -176,23 +176,23 @@ class RunMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(which=any_one, progress=st.booleans())
     def beat(self, which: int, progress: bool) -> None:
-        delivery = self.held[which % len(self.held)].delivery
+        attempt = self.held[which % len(self.held)].attempt
         if progress:
-            delivery.recorder.progress(0.5)
-        self.bench.beat(delivery)
+            attempt.recorder.progress(0.5)
+        self.bench.beat(attempt)
 
     @precondition(lambda self: self.held)
     @rule(which=any_one)
-    def hand_back(self, which: int) -> None:
-        self.bench.dispatch(JobRelease(delivery=self.held[which % len(self.held)].delivery))
+    def release_lease(self, which: int) -> None:
+        self.bench.dispatch(JobRelease(attempt=self.held[which % len(self.held)].attempt))
 
     @precondition(lambda self: self.held)
     @rule(which=any_one)
     def time_out(self, which: int) -> None:
-        delivery = self.held[which % len(self.held)].delivery
-        job = delivery.claim.job
+        attempt = self.held[which % len(self.held)].attempt
+        job = attempt.claim.job
         self.bench.dispatch(
-            JobTimeout(workflow_run_id=job.workflow_run_id, job_id=job.id, lease_token=delivery.token, seconds=1)
+            JobTimeout(workflow_run_id=job.workflow_run_id, job_id=job.id, lease_token=attempt.token, seconds=1)
         )
 
     @precondition(lambda self: self.runs)
@@ -225,9 +225,9 @@ class RunMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.runs)
     @rule(which=any_one, answer=answers)
-    def tend(self, which: int, answer: str) -> None:
+    def reconcile(self, which: int, answer: str) -> None:
         self.answer = answer
-        self.bench.dispatch(RunTend(workflow_run_id=self._run(which)))
+        self.bench.dispatch(RunReconcile(workflow_run_id=self._run(which)))
 
     @precondition(lambda self: self.runs)
     @rule(which=any_one)
@@ -276,7 +276,7 @@ class RunMachine(RuleBasedStateMachine):
     def _work_off(self) -> None:
         """Runs whatever can be claimed, as a host does."""
         following: object = self.bench.try_start()
-        while isinstance(following, Delivery):
+        while isinstance(following, Attempt):
             finished = self.bench.finish(following, lease=self._lease())
             if isinstance(finished.outcome, Completed):
                 self._accept(following)
@@ -292,13 +292,13 @@ class RunMachine(RuleBasedStateMachine):
         return self.runs[which % len(self.runs)]
 
     def _hold(self, started: object) -> None:
-        if isinstance(started, Delivery):
+        if isinstance(started, Attempt):
             self.held.append(Held(started))
 
-    def _accept(self, delivery: Delivery) -> None:
-        """Only one delivery of a stage record may ever be told that its result was kept."""
-        record_id = delivery.claim.stage.id
-        assert self.accepted.setdefault(record_id, delivery.token) == delivery.token
+    def _accept(self, attempt: Attempt) -> None:
+        """Only one attempt of a stage record may ever be told that its result was kept."""
+        record_id = attempt.claim.stage.id
+        assert self.accepted.setdefault(record_id, attempt.token) == attempt.token
 
     def _stage(self, stage_id: str) -> Any:
         return stage(stage_id, self._body(suspends=False), retry=RETRY)
@@ -308,7 +308,7 @@ class RunMachine(RuleBasedStateMachine):
 
     def _body(self, *, suspends: bool) -> Body:
         def body(ctx: StageContext[Any, Any]) -> Any:
-            ctx.annotate("delivery", ctx.delivery)
+            ctx.annotate("attempt", ctx.attempt)
             match self.behaviour:
                 case "fail":
                     raise ValueError("boom")
@@ -317,7 +317,7 @@ class RunMachine(RuleBasedStateMachine):
                 case "suspend" if suspends:
                     return Suspended("batch", poll_interval=60, max_wait=600)
                 case _:
-                    return [ctx.attempt, ctx.delivery]
+                    return [ctx.generation, ctx.attempt]
 
         return body
 

@@ -58,11 +58,11 @@ def check_events(bench: Bench, view: RunView) -> None:
     events = bench.reads.events(view.run.id)
     assert [event.sequence for event in events] == list(range(1, view.run.event_seq + 1)), "gapless"
     completed = Counter(
-        (event.payload["stage_id"], event.payload["attempt"])
+        (event.payload["stage_id"], event.payload["generation"])
         for event in events
         if event.event_type == "stage:completed"
     )
-    assert all(times == 1 for times in completed.values()), "one completion for each attempt of a stage"
+    assert all(times == 1 for times in completed.values()), "one completion for each generation of a stage"
     lives = _lives(events)
     for life in lives[:-1]:
         assert _ends(life) == 1, "a run is begun again only after its end"

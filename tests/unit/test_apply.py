@@ -36,7 +36,7 @@ def test_a_draft_moves_only_as_the_table_allows() -> None:
         RunDraft.of(a_run(status=Status.CANCELLED), {"status": Status.RUNNING})
 
 
-def test_a_lease_counts_the_delivery() -> None:
+def test_a_lease_counts_the_attempt() -> None:
     held = leased(a_job(attempt=1), a_lease("t", 9), at(1))
     assert held == a_job(status=Status.RUNNING, attempt=2, worker_id="worker of t", lease_token="t", lease_until=at(10))
 

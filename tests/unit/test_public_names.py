@@ -10,9 +10,9 @@ NAMES = {
         RunCreate RunCreateResult RunClaimPending RunClaimPendingResult JobExecute JobExecuteResult RunTransition
         RunTransitionResult RunCancel RunCancelResult RunRerunFrom RunRerunFromResult StagePollSuspended
         StagePollSuspendedResult LeaseReapStale LeaseReapStaleResult RunReapStuck RunReapStuckResult OutboxFlush
-        OutboxFlushResult PluginReplayDLQ PluginReplayDLQResult RunTend RunTendResult WorkflowCreated WorkflowStarted
-        WorkflowCompleted WorkflowFailed WorkflowCancelled WorkflowSuspended StageStarted StageCompleted StageSuspended
-        StageFailed StageProgress AnnotationCreated ActorInput AnnotationInput AnnotationFilter RunFilter
+        OutboxFlushResult PluginReplayDLQ PluginReplayDLQResult RunReconcile RunReconcileResult WorkflowCreated
+        WorkflowStarted WorkflowCompleted WorkflowFailed WorkflowCancelled WorkflowSuspended StageStarted StageCompleted
+        StageSuspended StageFailed StageProgress AnnotationCreated ActorInput AnnotationInput AnnotationFilter RunFilter
         SinkUnavailable PartiallyDelivered
     """,
     "engine.persistence": "SqlPersistence SqlJobQueue SqlAICallLogger",

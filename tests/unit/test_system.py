@@ -60,6 +60,6 @@ def test_tokens_are_long_and_differ() -> None:
     assert min(map(len, tokens)) >= 32
 
 
-def test_chance_is_below_one() -> None:
+def test_randomness_is_below_one() -> None:
     ids = SystemIds()
     assert all(0 <= ids.random() < 1 for _ in range(1000))

@@ -36,8 +36,8 @@ def test_the_collecting_sink_fails_as_often_as_it_is_told() -> None:
 
 def test_the_noop_scheduler_remembers_who_asked() -> None:
     scheduler = NoopScheduler()
-    scheduler.wake({"type": "run.tend"}, at(5))
-    assert scheduler.wakes == [({"type": "run.tend"}, at(5))]
+    scheduler.wake({"type": "run.reconcile"}, at(5))
+    assert scheduler.wakes == [({"type": "run.reconcile"}, at(5))]
 
 
 def test_the_fakes_need_no_test_framework() -> None:

@@ -1,4 +1,4 @@
-"""The bodies of queue messages: doorbells on the work queues, commands on the control queue. Ids only."""
+"""The bodies of queue messages: notifications on the work queues, commands on the control queue. Ids only."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.domain.errors import InvalidInput
 from engine.domain.stored_value import Json
-from engine.ports.job_transport import Doorbell
+from engine.ports.job_transport import JobNotification
 
 VERSION = 1
 
@@ -42,25 +42,25 @@ class _WakeMessage(_Message):
     command: dict[str, Json]
 
 
-def encode_doorbell(doorbell: Doorbell) -> str:
+def encode_job_message(notification: JobNotification) -> str:
     """Without tenant and delay: those are for the queue."""
     return _compact(
         {
             "version": VERSION,
             "kind": "job",
-            "job_id": doorbell.job_id,
-            "workflow_run_id": doorbell.workflow_run_id,
-            "workflow_id": doorbell.workflow_id,
-            "stage_id": doorbell.stage_id,
-            "pool": doorbell.pool,
+            "job_id": notification.job_id,
+            "workflow_run_id": notification.workflow_run_id,
+            "workflow_id": notification.workflow_id,
+            "stage_id": notification.stage_id,
+            "pool": notification.pool,
         }
     )
 
 
-def decode_doorbell(body: str) -> Doorbell:
+def decode_job_message(body: str) -> JobNotification:
     """Raises `UndecodableMessage`."""
     message = _decoded(_JobMessage, body)
-    return Doorbell(**message.model_dump(exclude={"version", "kind"}))
+    return JobNotification(**message.model_dump(exclude={"version", "kind"}))
 
 
 def encode_wake(command: Mapping[str, Json]) -> str:

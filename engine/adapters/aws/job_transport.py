@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from engine.adapters.aws.clients import Clients
-from engine.adapters.aws.job_message import encode_doorbell
+from engine.adapters.aws.job_message import encode_job_message
 from engine.domain.errors import SettingsError
-from engine.ports.job_transport import Doorbell
+from engine.ports.job_transport import JobNotification
 
 logger = logging.getLogger(__name__)
 
@@ -29,41 +29,41 @@ class SqsJobTransport:
             raise SettingsError(f"every pool needs the URL of its queue; these are known: {dict(queues)!r}")
         self._clients, self._queues = clients, dict(queues)
 
-    def notify(self, doorbells: Sequence[Doorbell]) -> None:
-        for pool in dict.fromkeys(each.pool for each in doorbells):
-            mine = [each for each in doorbells if each.pool == pool]
+    def notify(self, notifications: Sequence[JobNotification]) -> None:
+        for pool in dict.fromkeys(each.pool for each in notifications):
+            mine = [each for each in notifications if each.pool == pool]
             url = self._queues.get(pool)
             if url is None:
                 known = ", ".join(sorted(self._queues))
-                logger.error("no queue for pool %r (known: %s); not rung: %s", pool, known, _names(mine))
+                logger.error("no queue for pool %r (known: %s); not notified: %s", pool, known, _names(mine))
                 continue
             for batch in batches(mine):
                 try:
                     self._send(url, batch)
-                except Exception:  # the jobs are committed and the sweep finds them; a failed ring must undo nothing
-                    logger.exception("could not ring for %s", _names(batch))
+                except Exception:  # the jobs are committed and the sweep finds them: a lost message costs time only
+                    logger.exception("could not notify of %s", _names(batch))
 
-    def _send(self, url: str, batch: Sequence[Doorbell]) -> None:
-        """Rings again for those that SQS could not take. A refusal of the message itself is final."""
+    def _send(self, url: str, batch: Sequence[JobNotification]) -> None:
+        """Sends again those that SQS could not take. A refusal of the message itself is final."""
         left = {str(number): each for number, each in enumerate(batch)}
         for _ in range(TRIES):
             entries = [entry(number, each) for number, each in left.items()]
             failed = self._clients("sqs").send_message_batch(QueueUrl=url, Entries=entries).get("Failed", [])
             for each in (each for each in failed if each["SenderFault"]):
                 name = left[each["Id"]].job_id
-                logger.error("SQS refused the doorbell of job %s: %s %s", name, each["Code"], each.get("Message"))
+                logger.error("SQS refused the notification of job %s: %s %s", name, each["Code"], each.get("Message"))
             left = {each["Id"]: left[each["Id"]] for each in failed if not each["SenderFault"]}
             if not left:
                 return
-        logger.error("SQS kept failing; not rung: %s", _names(left.values()))
+        logger.error("SQS kept failing; not notified: %s", _names(left.values()))
 
 
-def entry(number: str, doorbell: Doorbell) -> dict[str, Any]:
+def entry(number: str, notification: JobNotification) -> dict[str, Any]:
     return {
         "Id": number,
-        "MessageBody": encode_doorbell(doorbell),
-        "DelaySeconds": delay_seconds(doorbell.delay),
-        "MessageGroupId": group_id(doorbell.tenant),
+        "MessageBody": encode_job_message(notification),
+        "DelaySeconds": delay_seconds(notification.delay),
+        "MessageGroupId": group_id(notification.tenant),
     }
 
 
@@ -79,19 +79,19 @@ def group_id(tenant: str | None) -> str:
     return tenant if GROUP_ID.fullmatch(tenant) else hashlib.sha256(tenant.encode()).hexdigest()
 
 
-def batches(doorbells: Iterable[Doorbell]) -> Iterator[list[Doorbell]]:
-    batch: list[Doorbell] = []
+def batches(notifications: Iterable[JobNotification]) -> Iterator[list[JobNotification]]:
+    batch: list[JobNotification] = []
     size = 0
-    for doorbell in doorbells:
-        length = len(encode_doorbell(doorbell))
+    for notification in notifications:
+        length = len(encode_job_message(notification))
         if batch and (len(batch) == BATCH_ENTRIES or size + length > BATCH_BYTES):
             yield batch
             batch, size = [], 0
-        batch.append(doorbell)
+        batch.append(notification)
         size += length
     if batch:
         yield batch
 
 
-def _names(doorbells: Iterable[Doorbell]) -> str:
-    return ", ".join(each.job_id for each in doorbells)
+def _names(notifications: Iterable[JobNotification]) -> str:
+    return ", ".join(each.job_id for each in notifications)

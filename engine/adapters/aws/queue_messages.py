@@ -34,7 +34,7 @@ class QueueMessages:
         except StoreError:
             logger.warning("a message keeps its queue's visibility timeout", exc_info=True)
 
-    def bury(self, body: str, reason: str) -> None:
+    def send_to_dead_letter_queue(self, body: str, reason: str) -> None:
         """Puts a copy of a message nobody can read here, with the reason. Raises `StoreError` when it is not taken."""
         attribute = {"DataType": "String", "StringValue": reason[:1000]}
         with translated("could not move a message to the dead-letter queue"):

@@ -31,7 +31,7 @@ class ControlQueue:
 class SqsScheduler:
     """A delayed message up to 15 minutes ahead, a one-time schedule that deletes itself beyond.
 
-    Raises `StoreUnavailable` or `StoreError` when nothing was armed.
+    Raises `StoreUnavailable` or `StoreError` when nothing was scheduled.
     """
 
     def __init__(self, clients: Clients, queue: ControlQueue, clock: Clock) -> None:
@@ -40,7 +40,7 @@ class SqsScheduler:
     def wake(self, command: Mapping[str, Json], at: datetime) -> None:
         ahead = (at - self._clock.now()).total_seconds()
         delay = math.ceil(ahead) + 1 if ahead > 0 else 0
-        with translated(f"could not arm {command.get('type')!r}"):
+        with translated(f"could not schedule {command.get('type')!r}"):
             if delay <= SQS_MAX_DELAY:
                 self._clients("sqs").send_message(
                     QueueUrl=self._queue.url, MessageBody=encode_wake(command), DelaySeconds=delay

@@ -33,7 +33,7 @@ class MemoryAICalls:
         def is_earlier(each: AICallRecord) -> bool:
             same = _work_of(each) == _work_of(call) and each.request_hash == call.request_hash
             submitted = each.state is CallState.RESERVED and each.batch_id is not None
-            return same and (each.state is CallState.SETTLED or submitted) and each.delivery < call.delivery
+            return same and (each.state is CallState.SETTLED or submitted) and each.attempt < call.attempt
 
         return sorted(self._rows.where(is_earlier), key=lambda each: each.id)
 
@@ -116,7 +116,7 @@ class MemoryAICalls:
 
 
 def _work_of(call: AICallRecord) -> tuple[str | None, str | None, int]:
-    return call.workflow_run_id, call.stage_id, call.attempt
+    return call.workflow_run_id, call.stage_id, call.generation
 
 
 def _passes(cap: Cap, counter: SpendingRecord, reserved_cost: float, reserved_tokens: int) -> bool:
@@ -135,7 +135,7 @@ def _matches(call: AICallRecord, where: CallFilter) -> bool:
 
 
 def _group(call: AICallRecord) -> tuple[str, int, int, str, str, str]:
-    return call.stage_id or "", call.attempt, call.delivery, call.model_key, call.call_type, call.state
+    return call.stage_id or "", call.generation, call.attempt, call.model_key, call.call_type, call.state
 
 
 def _summed(calls: list[AICallRecord]) -> CallTotals:
@@ -145,8 +145,8 @@ def _summed(calls: list[AICallRecord]) -> CallTotals:
     ]
     return CallTotals(
         stage_id=first.stage_id,
+        generation=first.generation,
         attempt=first.attempt,
-        delivery=first.delivery,
         model_key=first.model_key,
         call_type=first.call_type,
         state=first.state,

@@ -35,7 +35,7 @@ def _matches(each: AnnotationRecord, where: AnnotationFilter) -> bool:
         and where.scope_id in {None, each.scope_id}
         and where.actor_id in {None, each.actor_id}
         and where.actor_kind in {None, each.actor_kind}
-        and where.attempt in {None, each.attempt}
+        and where.generation in {None, each.generation}
         and (where.since is None or each.created_at >= where.since)
         and (where.until is None or each.created_at < where.until)
     )

@@ -2,4 +2,4 @@ from engine.kernel.job_queue import JobQueue
 
 
 class InMemoryJobQueue(JobQueue):
-    """Job rows in an `InMemoryPersistence`, doorbells in this process."""
+    """Job rows in an `InMemoryPersistence`, notifications in this process."""

@@ -48,7 +48,9 @@ class MemoryOutbox:
             self._rows.update(event_id, {"published_at": at, **_UNCLAIMED})
         return len(held)
 
-    def put_back(self, run_id: str, *, token: str, patch: Patch | None = None, event_id: str | None = None) -> None:
+    def release_claim(
+        self, run_id: str, *, token: str, patch: Patch | None = None, event_id: str | None = None
+    ) -> None:
         for event in self._rows.of_run(run_id):
             if event.claim_token == token:
                 change = patch if patch is not None and event.id == event_id else {}
@@ -62,7 +64,7 @@ class MemoryOutbox:
         found = self._rows.where(lambda event: event.dlq_at is not None and event_type in {None, event.event_type})
         return sorted(found, key=lambda event: (event.occurred_at, event.workflow_run_id, event.sequence))[:limit]
 
-    def revive(self, event_ids: Iterable[str]) -> int:
+    def redrive(self, event_ids: Iterable[str]) -> int:
         dead = [event_id for event_id in event_ids if (event := self._rows.find(event_id)) and event.dlq_at]
         for event_id in dead:
             self._rows.update(event_id, {"dlq_at": None, "retry_count": 0, "next_attempt_at": None})

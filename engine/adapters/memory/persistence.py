@@ -50,7 +50,7 @@ class InMemoryPersistence:
 
     def transact[T](self, work: Callable[[Tx], T]) -> T:
         journal, done = self._tables.journal, False
-        with self._alone():
+        with self._no_nested_transaction():
             journal.begin()
             try:
                 result = work(self._tx)
@@ -60,7 +60,7 @@ class InMemoryPersistence:
         return result
 
     def read[T](self, work: Callable[[Tx], T]) -> T:
-        with self._alone():
+        with self._no_nested_transaction():
             return work(self._tx)
 
     def apply(self, write_set: WriteSet) -> Applied:
@@ -73,7 +73,7 @@ class InMemoryPersistence:
         """Nothing is held open."""
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _no_nested_transaction(self) -> Iterator[None]:
         if self._owner == threading.get_ident():
             raise StoreError("a transaction inside a transaction would need a second connection")
         with self._lock:

@@ -19,8 +19,8 @@ _ANSWERED_BEFORE = AI_CALL.select.where(
     _C.workflow_run_id == bindparam("run_id"),
     _C.request_hash == bindparam("request_hash"),
     _C.stage_id == bindparam("stage_id"),
-    _C.attempt == bindparam("attempt"),
-    _C.delivery < bindparam("delivery"),
+    _C.generation == bindparam("generation"),
+    _C.attempt < bindparam("attempt"),
     or_(_C.state == CallState.SETTLED, and_(_C.state == CallState.RESERVED, _C.batch_id.is_not(None))),
 ).order_by(_C.id)
 _LOCK_RUN = select(RUNS.c.id).where(RUNS.c.id == bindparam("run_id")).with_for_update(key_share=True)
@@ -28,7 +28,7 @@ _NAME_BATCH = update(AI_CALLS).where(_C.id == bindparam("call_id")).values(batch
 _SPENT = select(SPENDING.c.stage_id, SPENDING.c.spent_cost, SPENDING.c.spent_tokens).where(
     SPENDING.c.workflow_run_id == bindparam("run_id"), SPENDING.c.stage_id.is_not(None)
 )
-_GROUP = (_C.stage_id, _C.attempt, _C.delivery, _C.model_key, _C.call_type, _C.state)
+_GROUP = (_C.stage_id, _C.generation, _C.attempt, _C.model_key, _C.call_type, _C.state)
 _IS_OPEN = or_(_C.state == CallState.RESERVED, and_(_C.state == CallState.FAILED, _C.cost.is_(None)))
 _SUMS = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
 _TOTALS = (
@@ -65,8 +65,8 @@ class SqlAICalls:
             "run_id": call.workflow_run_id,
             "request_hash": call.request_hash,
             "stage_id": call.stage_id,
+            "generation": call.generation,
             "attempt": call.attempt,
-            "delivery": call.delivery,
         }
         return AI_CALL.records(self._session.all(_ANSWERED_BEFORE, parameters))
 
@@ -103,7 +103,7 @@ class SqlAICalls:
 
     def totals(self, where: CallFilter) -> Sequence[CallTotals]:
         found = [_totals(row) for row in self._session.all(_TOTALS.where(*_conditions(where)))]
-        return sorted(found, key=lambda each: (each.stage_id or "", each.attempt, each.delivery))
+        return sorted(found, key=lambda each: (each.stage_id or "", each.generation, each.attempt))
 
     def spent(self, run_id: str) -> Mapping[str, Spent]:
         rows = self._session.all(_SPENT, {"run_id": run_id})
@@ -127,8 +127,8 @@ def _totals(row: AnyRow) -> CallTotals:
     counts = {name: int(row._mapping[name]) for name in (*_SUMS, "calls", "unknown")}  # noqa: SLF001 — its public name in SQLAlchemy
     return CallTotals(
         stage_id=row.stage_id,
+        generation=row.generation,
         attempt=row.attempt,
-        delivery=row.delivery,
         model_key=row.model_key,
         call_type=row.call_type,
         state=CallState(row.state),

@@ -32,7 +32,7 @@ def _search(run_id: str, where: AnnotationFilter) -> Select[tuple[object, ...]]:
         _C.scope_id: where.scope_id,
         _C.actor_id: where.actor_id,
         _C.actor_kind: where.actor_kind,
-        _C.attempt: where.attempt,
+        _C.generation: where.generation,
     }
     conditions = [_C.workflow_run_id == run_id]
     conditions += [column == value for column, value in equal.items() if value is not None]

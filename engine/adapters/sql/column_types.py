@@ -40,7 +40,7 @@ def _plain(value: object) -> object:
             raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-class Name(TypeDecorator[str]):
+class BytewiseText(TypeDecorator[str]):
     """Text that is compared and sorted byte by byte on every database, so that a prefix is a range."""
 
     impl = Text
@@ -50,7 +50,7 @@ class Name(TypeDecorator[str]):
         return Text(collation="C") if dialect.name == POSTGRESQL else Text()
 
 
-class Word(TypeDecorator[StrEnum]):
+class EnumText(TypeDecorator[StrEnum]):
     """A member of an enum, as its text. No CHECK: a new member needs no migration."""
 
     impl = Text

@@ -8,38 +8,38 @@ from sqlalchemy import Insert, insert
 from sqlalchemy.dialects import postgresql, sqlite
 
 from engine.adapters.sql.column_types import POSTGRESQL
-from engine.adapters.sql.rows import Kind
+from engine.adapters.sql.rows import RecordMapping
 from engine.adapters.sql.session import Session
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
-def insert_rows[R: "DataclassInstance"](session: Session, kind: Kind[R], records: Iterable[R]) -> None:
-    rows = [kind.values(record) for record in records]
+def insert_rows[R: "DataclassInstance"](session: Session, mapping: RecordMapping[R], records: Iterable[R]) -> None:
+    rows = [mapping.values(record) for record in records]
     if rows:
-        session.write_rows(_insert(kind), rows)
+        session.write_rows(_insert(mapping), rows)
 
 
 def insert_new_rows[R: "DataclassInstance"](
-    session: Session, kind: Kind[R], records: Iterable[R], *, unique: tuple[str, ...]
+    session: Session, mapping: RecordMapping[R], records: Iterable[R], *, unique: tuple[str, ...]
 ) -> frozenset[str]:
     """Skips those whose values in the columns `unique` are taken. Gives the ids of the others."""
-    rows = [kind.values(record) for record in records]
+    rows = [mapping.values(record) for record in records]
     if not rows:
         return frozenset()
-    return frozenset(row.id for row in session.write_rows(_insert_new(kind, session.dialect, unique), rows))
+    return frozenset(row.id for row in session.write_rows(_insert_new(mapping, session.dialect, unique), rows))
 
 
 @lru_cache
-def _insert(kind: Kind[Any]) -> Insert:
+def _insert(mapping: RecordMapping[Any]) -> Insert:
     # RETURNING makes SQLAlchemy send the rows together; without it some drivers send them one by one.
-    return insert(kind.table).returning(kind.table.c.id)
+    return insert(mapping.table).returning(mapping.table.c.id)
 
 
 @lru_cache
-def _insert_new(kind: Kind[Any], dialect: str, unique: tuple[str, ...]) -> Insert:
+def _insert_new(mapping: RecordMapping[Any], dialect: str, unique: tuple[str, ...]) -> Insert:
     if dialect == POSTGRESQL:
-        inserted = postgresql.insert(kind.table).on_conflict_do_nothing(index_elements=unique)
-        return inserted.returning(kind.table.c.id)
-    return sqlite.insert(kind.table).on_conflict_do_nothing(index_elements=unique).returning(kind.table.c.id)
+        inserted = postgresql.insert(mapping.table).on_conflict_do_nothing(index_elements=unique)
+        return inserted.returning(mapping.table.c.id)
+    return sqlite.insert(mapping.table).on_conflict_do_nothing(index_elements=unique).returning(mapping.table.c.id)

@@ -54,7 +54,7 @@ _PUBLISHED = (
     .values(published_at=bindparam("at", type_=_C.published_at.type), claim_token=None, claimed_until=None)
 )
 _RELEASE = update(OUTBOX).where(_RUN, _C.claim_token == bindparam("token")).values(claim_token=None, claimed_until=None)
-_REVIVE = (
+_REDRIVE = (
     update(OUTBOX)
     .where(_IDS, _C.dlq_at.is_not(None))
     .values(dlq_at=None, retry_count=0, next_attempt_at=None, claim_token=None, claimed_until=None)
@@ -103,7 +103,9 @@ class SqlOutbox:
     def published(self, event_ids: Sequence[str], *, token: str, at: datetime) -> int:
         return self._session.write(_PUBLISHED, {"event_ids": list(event_ids), "token": token, "at": at})
 
-    def put_back(self, run_id: str, *, token: str, patch: Patch | None = None, event_id: str | None = None) -> None:
+    def release_claim(
+        self, run_id: str, *, token: str, patch: Patch | None = None, event_id: str | None = None
+    ) -> None:
         if patch and event_id is not None:
             given = EVENT.checked(patch)
             storable(given, EVENT.name)
@@ -119,8 +121,8 @@ class SqlOutbox:
         found = _DEAD if event_type is None else _DEAD.where(_C.event_type == event_type)
         return EVENT.records(self._session.all(found.limit(limit)))
 
-    def revive(self, event_ids: Iterable[str]) -> int:
-        return self._session.write(_REVIVE, {"event_ids": list(event_ids)})
+    def redrive(self, event_ids: Iterable[str]) -> int:
+        return self._session.write(_REDRIVE, {"event_ids": list(event_ids)})
 
     def backlog(self) -> tuple[int, datetime | None]:
         row = self._session.all(_BACKLOG)[0]

@@ -57,23 +57,23 @@ class SqlPersistence:
         self._checked = False
 
     def transact[T](self, work: Callable[[Tx], T]) -> T:
-        with self._alone():
+        with self._no_nested_transaction():
             return self._retries.run(lambda: self._transact_once(work))
 
     def read[T](self, work: Callable[[Tx], T]) -> T:
-        with self._alone():
+        with self._no_nested_transaction():
             return self._retries.run(lambda: self._read_once(work))
 
     def apply(self, write_set: WriteSet) -> Applied:
         if self._is_sqlite:
             return self.transact(lambda tx: apply_write_set(tx, write_set))
-        with self._alone():
+        with self._no_nested_transaction():
             return self._retries.run(lambda: self._call(apply_in_database, write_set))
 
     def claim(self, request: ClaimRequest) -> Claim | NoClaim:
         if self._is_sqlite:
             return self.transact(lambda tx: claim_job(tx, self._once_locked(request)))
-        with self._alone():
+        with self._no_nested_transaction():
             return self._retries.run(lambda: self._call(claim_in_database, request))
 
     def _once_locked(self, request: ClaimRequest) -> ClaimRequest:
@@ -89,7 +89,7 @@ class SqlPersistence:
             return function(connection, argument, self._clock.now() if self._clock else None)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _no_nested_transaction(self) -> Iterator[None]:
         """One transaction inside another would need a second connection, which a pool of one never gives."""
         if getattr(self._thread, "is_busy", False):
             raise StoreError("a transaction inside a transaction would need a second connection")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column, Double, Row, Select, Table, select
 
-from engine.adapters.sql.column_types import Document, Instant, Word, to_json, utc
+from engine.adapters.sql.column_types import Document, EnumText, Instant, to_json, utc
 from engine.adapters.sql.schema import AI_CALLS, ANNOTATIONS, ARTIFACTS, JOBS, KEYS, LOGS, OUTBOX, RUNS, STAGES
 from engine.domain.ai_calls import AICallRecord
 from engine.domain.errors import InvalidInput
@@ -34,7 +34,7 @@ _NUL_IN_JSON = "\\u0000"
 
 
 @dataclass(frozen=True, eq=False)
-class Kind[R: "DataclassInstance"]:
+class RecordMapping[R: "DataclassInstance"]:
     """A record type and its table, which may have more columns: a newer release adds some before it runs."""
 
     name: str
@@ -92,20 +92,20 @@ class Kind[R: "DataclassInstance"]:
     @cached_property
     def _readers(self) -> Sequence[tuple[str, Any]]:
         instants = [(each.name, instant) for each in self.columns if isinstance(each.type, Instant)]
-        words = [(each.name, each.type.members) for each in self.columns if isinstance(each.type, Word)]
+        words = [(each.name, each.type.members) for each in self.columns if isinstance(each.type, EnumText)]
         floats = [(each.name, float) for each in self.columns if isinstance(each.type, Double)]
         return [*instants, *words, *floats]
 
 
-RUN = Kind("run", RunRecord, RUNS)
-STAGE = Kind("stage", StageRecord, STAGES)
-JOB = Kind("job", JobRecord, JOBS)
-LOG = Kind("log", LogRecord, LOGS)
-ARTIFACT = Kind("artifact", ArtifactRecord, ARTIFACTS)
-ANNOTATION = Kind("annotation", AnnotationRecord, ANNOTATIONS)
-EVENT = Kind("event", OutboxRecord, OUTBOX)
-AI_CALL = Kind("AI call", AICallRecord, AI_CALLS)
-KEY = Kind("idempotency key", KeyRecord, KEYS)
+RUN = RecordMapping("run", RunRecord, RUNS)
+STAGE = RecordMapping("stage", StageRecord, STAGES)
+JOB = RecordMapping("job", JobRecord, JOBS)
+LOG = RecordMapping("log", LogRecord, LOGS)
+ARTIFACT = RecordMapping("artifact", ArtifactRecord, ARTIFACTS)
+ANNOTATION = RecordMapping("annotation", AnnotationRecord, ANNOTATIONS)
+EVENT = RecordMapping("event", OutboxRecord, OUTBOX)
+AI_CALL = RecordMapping("AI call", AICallRecord, AI_CALLS)
+KEY = RecordMapping("idempotency key", KeyRecord, KEYS)
 
 
 def instant(text: str) -> datetime:

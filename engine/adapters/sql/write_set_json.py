@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from engine.adapters.sql.rows import ANNOTATION, ARTIFACT, JOB, KEY, LOG, RUN, STAGE, Kind, instant, storable
+from engine.adapters.sql.rows import ANNOTATION, ARTIFACT, JOB, KEY, LOG, RUN, STAGE, RecordMapping, instant, storable
 from engine.domain.events import Event, StageStarted
 from engine.domain.lifecycle import MOVES, Status, check_move
 from engine.kernel.apply_guards import LEFT_BY_HOLDER
@@ -153,7 +153,7 @@ def _job_change(change: JobChange | None) -> Fields | None:
                 "token": change.token,
                 "expired": change.expired,
                 "renew": change.renew,
-                "refund": change.refund,
+                "uncounted": change.uncounted,
                 "error": change.error,
             }
         ),
@@ -236,8 +236,8 @@ def _payloads(events: Iterable[Event]) -> list[Fields]:
     return [event.payload() for event in events]
 
 
-def _row(kind: Kind[Any], record: Any) -> Fields:
-    return kind.checked({name: value for name in kind.names if (value := getattr(record, name)) is not None})
+def _row(mapping: RecordMapping[Any], record: Any) -> Fields:
+    return mapping.checked({name: value for name in mapping.names if (value := getattr(record, name)) is not None})
 
 
 def _given(fields: Mapping[str, Any]) -> Fields:

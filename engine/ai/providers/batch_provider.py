@@ -1,4 +1,4 @@
-"""What a provider of batches does. One HTTP request for each method, so polling a batch needs no model library."""
+"""The port of batch providers. Each method is one HTTP request, so polling a batch needs no model library."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from engine.domain.stored_value import Json
 
 class BatchState(StrEnum):
     IN_PROGRESS = "IN_PROGRESS"
-    COMPLETED = "COMPLETED"  # it has results, though some items may have failed
+    COMPLETED = "COMPLETED"  # results are there; some items may have failed
     FAILED = "FAILED"
     CANCELLED = "CANCELLED"
     EXPIRED = "EXPIRED"
@@ -20,7 +20,7 @@ class BatchState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchStatus:
-    """How far a batch is. Counts are 0 where the provider does not say."""
+    """The progress of a batch. Counts are 0 when the provider does not report them."""
 
     batch_id: str
     state: BatchState
@@ -36,7 +36,7 @@ class BatchStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRequest:
-    """One item. `model` is the provider's own name of it; `schema` is a JSON schema the answer has to fit."""
+    """One item of a batch. `model` is the provider's name of the model; `schema` is a JSON schema of the answer."""
 
     id: str
     model: str
@@ -48,7 +48,7 @@ class BatchRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchAnswer:
-    """One item's answer, or why there is none."""
+    """One item's answer, or its error."""
 
     id: str
     text: str = ""
@@ -57,7 +57,7 @@ class BatchAnswer:
 
 
 class BatchProvider(Protocol):
-    """Raises `AICallRefused`, or `AICallFailed` for what may go better later."""
+    """Raises `AICallRefused`, or `AICallFailed` for a failure that a retry may cure."""
 
     def submit(self, requests: Sequence[BatchRequest]) -> str:
         """Gives the batch's id."""
@@ -65,4 +65,4 @@ class BatchProvider(Protocol):
     def status(self, batch_id: str) -> BatchStatus: ...
 
     def results(self, batch_id: str) -> Sequence[BatchAnswer]:
-        """Of a batch that has ended, in any order. One that did not complete may have answers too, which cost."""
+        """The answers of an ended batch, in any order. A batch that did not complete may have answers too."""

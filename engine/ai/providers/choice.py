@@ -1,4 +1,4 @@
-"""Which provider's batches a model has."""
+"""Chooses the batch provider of a model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,13 +16,13 @@ VARIABLES = {"anthropic": "ANTHROPIC_API_KEY", "google": "GEMINI_API_KEY", "open
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchAccess:
-    """Keys by provider. With `base_url` all batches go to that OpenAI-compatible server."""
+    """Holds the keys by provider. With `base_url` all batches go to that OpenAI-compatible server."""
 
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     base_url: str | None = None
 
     def provider(self, model: ModelInfo, name: str | None) -> BatchProvider:
-        """Raises `InvalidInput` for a model that has no batches, and `SettingsError` where the key is missing."""
+        """Raises `InvalidInput` for a model without batches, and `SettingsError` when the key is missing."""
         if self.base_url is not None:
             return OpenAIBatches(self.keys.get("openai", "none"), self.base_url)
         wanted = name or OF_LITELLM.get(model.provider)

@@ -1,4 +1,4 @@
-"""Google's Gemini batches, with the requests in the message."""
+"""Google's Gemini batches. The requests are sent inline."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Requests to providers' plain HTTP interfaces, with their failures in our words."""
+"""HTTP requests to providers. Their failures are translated into the engine's errors."""
 
 import json
 import secrets
@@ -17,7 +17,7 @@ TIMEOUT = 60.0
 
 @dataclass(frozen=True, slots=True)
 class ProviderHttp:
-    """`base_url` without a slash at its end."""
+    """An HTTP interface. `base_url` has no trailing slash."""
 
     provider: str
     base_url: str
@@ -30,7 +30,7 @@ class ProviderHttp:
         return self._send("GET", path, None, {})
 
     def get_lines(self, path: str) -> list[Any]:
-        """JSON Lines."""
+        """Reads JSON Lines."""
         return [json.loads(line) for line in self.get_bytes(path).splitlines() if line.strip()]
 
     def post(self, path: str, document: object) -> Any:
@@ -38,7 +38,7 @@ class ProviderHttp:
         return json.loads(self._send("POST", path, body, {"Content-Type": "application/json"}))
 
     def upload(self, path: str, fields: Mapping[str, str], lines: Sequence[object]) -> Any:
-        """A form with a file of JSON Lines."""
+        """Sends a form with a file of JSON Lines."""
         boundary = secrets.token_hex(16)
         parts = [
             f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'

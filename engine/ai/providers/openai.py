@@ -1,4 +1,4 @@
-"""OpenAI's batches: a file of requests in, a file of answers and one of errors out. Others speak this too."""
+"""OpenAI's batches: a file of requests in, a file of answers and a file of errors out. Other providers do the same."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -5,12 +5,12 @@ from engine.domain.errors import EngineError
 from engine.domain.lifecycle import Status
 from engine.domain.records import KeyRecord, KeyState, StageRecord
 from engine.domain.stored_value import StoredValue
+from engine.kernel.attempts import Attempt, JobFinish
 from engine.kernel.commands import JobExecute, JobExecuteResult
-from engine.kernel.deliveries import Delivery, JobFinish
 from engine.kernel.deps import Deps
-from engine.kernel.finishing import finish, new_delivery
+from engine.kernel.finishing import finish, new_attempt
 from engine.kernel.idempotency import acquire
-from engine.kernel.leases import take_back
+from engine.kernel.leases import release_lease
 from engine.kernel.outcomes import Completed, Failed, Ghost, Outcome, Suspended
 from engine.kernel.outputs import load_value
 from engine.kernel.perform import perform
@@ -56,24 +56,24 @@ def _execute(command: JobExecute, deps: Deps) -> JobExecuteResult:
         return _ghost("the stage has no record")
     if stage.status is Status.COMPLETED and stage.output_data is not None:
         return JobExecuteResult(outcome="completed", output=load_value(stage.output_data, deps.blob_store))
-    delivery = _delivery(command, snapshot, stage, deps)
-    if delivery is None:
+    attempt = _attempt(command, snapshot, stage, deps)
+    if attempt is None:
         return _ghost("the job is held by somebody else, not due, or done")
-    finished = finish(JobFinish(delivery=delivery, outcome=_outcome(delivery, deps)), deps)
+    finished = finish(JobFinish(attempt=attempt, outcome=_outcome(attempt, deps)), deps)
     if isinstance(finished.outcome, Ghost):
         return _ghost(finished.outcome.why)
     return _answer(finished.outcome, deps)
 
 
-def _outcome(delivery: Delivery, deps: Deps) -> Outcome:
+def _outcome(attempt: Attempt, deps: Deps) -> Outcome:
     try:
-        return perform(delivery, deps)
+        return perform(attempt, deps)
     except EngineError:  # not the body's doing: nobody else is to wait for the lease's end
-        take_back(delivery.claim.job, deps, expired=False, refund=True)
+        release_lease(attempt.claim.job, deps, expired=False, uncounted=True)
         raise
 
 
-def _delivery(command: JobExecute, snapshot: Snapshot, stage: StageRecord, deps: Deps) -> Delivery | None:
+def _attempt(command: JobExecute, snapshot: Snapshot, stage: StageRecord, deps: Deps) -> Attempt | None:
     job = snapshot.job_of(stage)
     if job is None or command.job_id not in {None, job.id}:
         return None
@@ -82,10 +82,10 @@ def _delivery(command: JobExecute, snapshot: Snapshot, stage: StageRecord, deps:
         claim = deps.persistence.claim(
             ClaimRequest(lease=lease, at=deps.clock.now(), job_id=job.id, run_id=snapshot.run.id)
         )
-        return new_delivery(claim, deps) if isinstance(claim, Claim) else None
+        return new_attempt(claim, deps) if isinstance(claim, Claim) else None
     if job.status is not Status.RUNNING or command.lease_token not in {None, job.lease_token}:
         return None
-    return new_delivery(Claim(run=snapshot.run, stage=stage, job=job, previous=_previous(snapshot, stage)), deps)
+    return new_attempt(Claim(run=snapshot.run, stage=stage, job=job, previous=_previous(snapshot, stage)), deps)
 
 
 def _previous(snapshot: Snapshot, stage: StageRecord) -> Mapping[str, StoredValue]:

@@ -1,8 +1,8 @@
-from engine.kernel.deliveries import JobRelease
+from engine.kernel.attempts import JobRelease
 from engine.kernel.deps import Deps
-from engine.kernel.leases import take_back
+from engine.kernel.leases import release_lease
 
 
 def handle(command: JobRelease, deps: Deps) -> bool:
-    job = command.delivery.claim.job
-    return take_back(job, deps, expired=False, refund=True, seconds=command.seconds, why=command.why)
+    job = command.attempt.claim.job
+    return release_lease(job, deps, expired=False, uncounted=True, seconds=command.seconds, reason=command.reason)

@@ -1,11 +1,11 @@
-from engine.kernel.deliveries import Delivery, JobStart
+from engine.kernel.attempts import Attempt, JobStart
 from engine.kernel.deps import Deps
-from engine.kernel.finishing import new_delivery
+from engine.kernel.finishing import new_attempt
 from engine.ports.persistence import Claim, ClaimRequest, NoClaim
 from engine.ports.write_set import Lease
 
 
-def handle(command: JobStart, deps: Deps) -> Delivery | NoClaim:
+def handle(command: JobStart, deps: Deps) -> Attempt | NoClaim:
     lease = Lease(worker_id=command.worker_id, token=deps.ids.token(), seconds=command.lease_seconds)
     claim = deps.persistence.claim(
         ClaimRequest(
@@ -16,4 +16,4 @@ def handle(command: JobStart, deps: Deps) -> Delivery | NoClaim:
             run_id=command.run_id,
         )
     )
-    return new_delivery(claim, deps) if isinstance(claim, Claim) else claim
+    return new_attempt(claim, deps) if isinstance(claim, Claim) else claim

@@ -4,8 +4,8 @@ from engine.ports.transaction import Tx
 
 
 def handle(command: PluginReplayDLQ, deps: Deps) -> PluginReplayDLQResult:
-    def revive(tx: Tx) -> int:
+    def redrive(tx: Tx) -> int:
         dead = tx.outbox.dead(command.max_events, command.event_type)
-        return tx.outbox.revive(record.id for record in dead) if dead else 0
+        return tx.outbox.redrive(record.id for record in dead) if dead else 0
 
-    return PluginReplayDLQResult(replayed=deps.persistence.transact(revive))
+    return PluginReplayDLQResult(replayed=deps.persistence.transact(redrive))

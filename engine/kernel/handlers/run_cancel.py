@@ -2,7 +2,7 @@ from engine.domain.events import WorkflowCancelled
 from engine.domain.lifecycle import Status
 from engine.kernel.commands import RunCancel, RunCancelResult
 from engine.kernel.deps import Deps
-from engine.kernel.ringing import SAFETY_WAKE, arm
+from engine.kernel.notifying import SAFETY_WAKE, schedule_wakeup
 from engine.ports.write_set import Closes, Verdict, WriteSet
 
 
@@ -11,7 +11,7 @@ def handle(command: RunCancel, deps: Deps) -> RunCancelResult:
     run = deps.persistence.read(lambda tx: tx.runs.find(run_id))
     if run is None or run.status not in {Status.PENDING, Status.RUNNING}:
         return RunCancelResult(cancelled=False)
-    arm(run_id, at + SAFETY_WAKE, deps)
+    schedule_wakeup(run_id, at + SAFETY_WAKE, deps)
     event = WorkflowCancelled(timestamp=at, workflow_run_id=run_id, workflow_id=run.workflow_id, reason=command.reason)
     applied = deps.persistence.apply(
         WriteSet(

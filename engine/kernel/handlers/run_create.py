@@ -13,9 +13,9 @@ from engine.kernel.annotations import blank_run_annotation
 from engine.kernel.commands import RunCreate, RunCreateResult
 from engine.kernel.deps import Deps
 from engine.kernel.idempotency import check_same_request, done_key
+from engine.kernel.notifying import SAFETY_WAKE, schedule_wakeup
 from engine.kernel.outputs import run_prefix, store_value
-from engine.kernel.ringing import SAFETY_WAKE, arm
-from engine.kernel.steps.open_group import Now, doorbells, open_group
+from engine.kernel.steps.open_group import DecisionContext, notifications_of, open_group
 from engine.kernel.tracing import current_trace
 from engine.kernel.workflows import find_workflow
 from engine.ports.write_set import AnnotationDraft, Verdict, WriteSet
@@ -28,12 +28,12 @@ def handle(command: RunCreate, deps: Deps) -> RunCreateResult:
     run = replace(run, input=store_value(value, f"{run_prefix(run)}/input.json", deps.blob_store, deps.inline_max))
     result = RunCreateResult(workflow_run_id=run.id, status=run.status)
     write_set = _write_set(command, workflow, run, result, deps)
-    arm(run.id, run.created_at + SAFETY_WAKE, deps)
+    schedule_wakeup(run.id, run.created_at + SAFETY_WAKE, deps)
     applied = deps.persistence.apply(write_set)
     if applied.verdict is Verdict.KEY_EXISTS and applied.key is not None:
         return _replay(command, applied.key, run, deps)
     if write_set.opens is not None:
-        deps.job_transport.notify(doorbells(write_set.opens.jobs, run))
+        deps.job_transport.notify(notifications_of(write_set.opens.jobs, run))
     return result
 
 
@@ -84,7 +84,7 @@ def _write_set(
     command: RunCreate, workflow: Workflow[Any, Any], run: RunRecord, result: RunCreateResult, deps: Deps
 ) -> WriteSet:
     names: dict[str, Any] = {"timestamp": run.created_at, "workflow_run_id": run.id, "workflow_id": run.workflow_id}
-    now = Now(at=run.created_at, ids=deps.ids, trace=command.trace_context or current_trace())
+    now = DecisionContext(at=run.created_at, ids=deps.ids, trace=command.trace_context or current_trace())
     key = command.idempotency_key
     return WriteSet(
         run_id=run.id,
@@ -118,10 +118,10 @@ def _annotations(command: RunCreate, run: RunRecord, deps: Deps) -> tuple[Annota
 
 
 def _replay(command: RunCreate, found: KeyRecord, unused: RunRecord, deps: Deps) -> RunCreateResult:
-    """The first call's answer; its run's doorbells ring again, in case they were lost."""
+    """The first call's answer; its run's notifications ring again, in case they were lost."""
     for blob_key in blob_keys(unused.input):
         deps.blob_store.delete(blob_key)
     check_same_request(found, command)
     result = RunCreateResult.model_validate(found.result)
-    arm(result.workflow_run_id, deps.clock.now(), deps)
+    schedule_wakeup(result.workflow_run_id, deps.clock.now(), deps)
     return result

@@ -20,10 +20,10 @@ from engine.domain.stored_value import StoredValue
 from engine.kernel.commands import RunRerunFrom, RunRerunFromResult
 from engine.kernel.deps import Deps
 from engine.kernel.idempotency import NO_TENANT, check_same_request, done_key
-from engine.kernel.outputs import attempt_prefix, run_prefix, store_value
-from engine.kernel.ringing import SAFETY_WAKE, arm
+from engine.kernel.notifying import SAFETY_WAKE, schedule_wakeup
+from engine.kernel.outputs import generation_prefix, run_prefix, store_value
 from engine.kernel.steps.diagnose import Snapshot
-from engine.kernel.steps.open_group import Now, doorbells, open_group
+from engine.kernel.steps.open_group import DecisionContext, notifications_of, open_group
 from engine.kernel.tracing import current_trace
 from engine.kernel.transitions import read_snapshot
 from engine.kernel.workflows import find_workflow
@@ -60,9 +60,9 @@ def handle(command: RunRerunFrom, deps: Deps) -> RunRerunFromResult:
     group_no = _target_group(command, snapshot, workflow)
     removed = [stage for stage in snapshot.stages if stage.execution_group >= group_no]
     spent = {stage.stage_id: Spent(stage.total_cost, stage.total_tokens) for stage in removed}
-    now = Now.of(deps.clock, deps.ids, trace=current_trace() or snapshot.trace, spent=spent)
-    attempt = max((stage.attempt for stage in removed), default=-1) + 1
-    group = open_group(workflow, snapshot.run, group_no, now, attempt=attempt)
+    now = DecisionContext.of(deps.clock, deps.ids, trace=current_trace() or snapshot.trace, spent=spent)
+    generation = max((stage.generation for stage in removed), default=-1) + 1
+    group = open_group(workflow, snapshot.run, group_no, now, generation=generation)
     group = _with_override(command, group, workflow, snapshot.run, deps)
     return _commit(_Rerun(command, snapshot.run, group, removed, now.at), deps)
 
@@ -113,7 +113,7 @@ def _with_override(
     def overridden(record: StageRecord) -> StageRecord:
         if record.stage_id != stage.id:
             return record
-        key = f"{run_prefix(run)}/{stage.id}/{record.attempt}/input.json"
+        key = f"{run_prefix(run)}/{stage.id}/{record.generation}/input.json"
         stored: StoredValue = store_value(value, key, deps.blob_store, deps.inline_max)
         return replace(record, input_data=stored)
 
@@ -127,15 +127,15 @@ def _commit(rerun: _Rerun, deps: Deps) -> RunRerunFromResult:
         from_stage_id=command.from_stage_id,
         deleted_stages=tuple(stage.stage_id for stage in rerun.removed),
     )
-    arm(run.id, rerun.at + SAFETY_WAKE, deps)
+    schedule_wakeup(run.id, rerun.at + SAFETY_WAKE, deps)
     applied = deps.persistence.apply(_write_set(rerun, result, deps))
     if applied.verdict is Verdict.KEY_EXISTS and applied.key is not None:
         check_same_request(applied.key, command)
         return RunRerunFromResult.model_validate(applied.key.result)
     _check(applied, run)
-    deps.job_transport.notify(doorbells(rerun.group.jobs, run))
+    deps.job_transport.notify(notifications_of(rerun.group.jobs, run))
     for stage in rerun.removed:
-        deps.blob_store.delete_prefix(attempt_prefix(run, stage))
+        deps.blob_store.delete_prefix(generation_prefix(run, stage))
     return result
 
 

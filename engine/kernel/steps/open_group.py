@@ -14,15 +14,15 @@ from engine.domain.records import JobRecord, RunRecord, StageRecord
 from engine.domain.stored_value import StoredValue, by_stage
 from engine.ports.clock import Clock
 from engine.ports.ids import Ids
-from engine.ports.job_transport import Doorbell
+from engine.ports.job_transport import JobNotification
 from engine.ports.persistence import Claim
 from engine.ports.write_set import JobDraft, Lease, OpenGroup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Now:
+class DecisionContext:
     """The one time a step happens at, where its ids come from, the trace that its jobs carry on, and what stages have
-    spent in earlier attempts, by id."""
+    spent in earlier generations, by id."""
 
     at: datetime
     ids: Ids
@@ -34,9 +34,11 @@ class Now:
         return cls(at=clock.now(), ids=ids, trace=trace, spent=spent or {})
 
 
-def open_group(workflow: Workflow[Any, Any], run: RunRecord, group_no: int, now: Now, *, attempt: int = 0) -> OpenGroup:
+def open_group(
+    workflow: Workflow[Any, Any], run: RunRecord, group_no: int, now: DecisionContext, *, generation: int = 0
+) -> OpenGroup:
     """All stages of the group as PENDING records with one job each."""
-    stages = tuple(_record(workflow, run, stage, now, attempt) for stage in workflow.group(group_no))
+    stages = tuple(_record(workflow, run, stage, now, generation) for stage in workflow.group(group_no))
     jobs = tuple(
         job_draft(stage, record, run.priority, now)
         for stage, record in zip(workflow.group(group_no), stages, strict=True)
@@ -45,7 +47,7 @@ def open_group(workflow: Workflow[Any, Any], run: RunRecord, group_no: int, now:
 
 
 def _record(
-    workflow: Workflow[Any, Any], run: RunRecord, stage: Stage[Any, Any, Any], now: Now, attempt: int
+    workflow: Workflow[Any, Any], run: RunRecord, stage: Stage[Any, Any, Any], now: DecisionContext, generation: int
 ) -> StageRecord:
     spent = now.spent.get(stage.id, Spent())
     return StageRecord(
@@ -58,14 +60,14 @@ def _record(
         status=Status.PENDING,
         created_at=now.at,
         updated_at=now.at,
-        attempt=attempt,
+        generation=generation,
         config=run.config.get(stage.id, {}),
         total_cost=spent.cost,
         total_tokens=spent.tokens,
     )
 
 
-def job_draft(stage: Stage[Any, Any, Any], record: StageRecord, priority: int, now: Now) -> JobDraft:
+def job_draft(stage: Stage[Any, Any, Any], record: StageRecord, priority: int, now: DecisionContext) -> JobDraft:
     return JobDraft(
         id=now.ids.new(),
         stage_record_id=record.id,
@@ -87,7 +89,7 @@ def with_lease(group: OpenGroup, lease: Lease, run: RunRecord, at: datetime) -> 
         stage_id=record.stage_id,
         stage_name=record.stage_name,
         stage_number=record.stage_number,
-        attempt=record.attempt,
+        generation=record.generation,
     )
     return replace(group, lease=lease, events=(*group.events, started))
 
@@ -121,9 +123,9 @@ def claimed_group(group: OpenGroup, run: RunRecord, output: StoredValue, finishe
     )
 
 
-def doorbells(jobs: Sequence[JobDraft], run: RunRecord, *, delay: float = 0.0) -> tuple[Doorbell, ...]:
+def notifications_of(jobs: Sequence[JobDraft], run: RunRecord, *, delay: float = 0.0) -> tuple[JobNotification, ...]:
     return tuple(
-        Doorbell(
+        JobNotification(
             job_id=job.id,
             workflow_run_id=run.id,
             workflow_id=run.workflow_id,

@@ -26,7 +26,7 @@ def a_call(call_id: str, run_id: str = "r", **columns: Any) -> AICallRecord:
         workflow_run_id=run_id,
         stage_record_id=f"{run_id}.a",
         stage_id="a",
-        delivery=1,
+        attempt=1,
         scope=stage_scope(run_id, "a"),
         reserved_cost=1.0,
         reserved_tokens=100,
@@ -172,13 +172,13 @@ class AICallLoggerContract(StoreContract):
         assert log.get_stats("workflow").calls == 6
         assert log.get_stats("work").calls == 0
 
-    def test_only_earlier_deliveries_of_the_same_attempt_answer_a_request(self, log: AICallLogger) -> None:
-        again = a_call("now", delivery=3)
+    def test_only_earlier_attempts_of_the_same_generation_answer_a_request(self, log: AICallLogger) -> None:
+        again = a_call("now", attempt=3)
         different: dict[str, dict[str, Any]] = {
-            "1": {"delivery": 1},
-            "2": {"delivery": 2},
-            "3": {"delivery": 3},
-            "4": {"attempt": 1},
+            "1": {"attempt": 1},
+            "2": {"attempt": 2},
+            "3": {"attempt": 3},
+            "4": {"generation": 1},
             "5": {"request_hash": "other"},
             "6": {"stage_id": "b", "scope": stage_scope("r", "b")},
             "7": {"workflow_run_id": "s", "scope": stage_scope("s", "a")},
@@ -190,7 +190,7 @@ class AICallLoggerContract(StoreContract):
         log.name_batch("9", "batch")
         assert [call.id for call in log.answered_before(again)] == ["1", "2", "9"]
 
-    def test_the_books_of_a_run_go_with_it(self, store: Persistence, log: AICallLogger) -> None:
+    def test_the_calls_of_a_run_go_with_it(self, store: Persistence, log: AICallLogger) -> None:
         log.log_call(settled(a_call("c")))
         log.log_call(settled(a_call("d", "s")))
         store.transact(lambda tx: tx.runs.delete(["r"]))

@@ -40,7 +40,7 @@ class ClaimContract(StoreContract):
         assert (job.lease_token, job.lease_until) == ("t", at(65))
         assert (claimed.run.version, claimed.run.event_seq, claimed.previous) == (2, 2, {})
         payload = events_of(persistence)[-1].payload
-        assert (payload["type"], payload["stage_id"], payload["delivery"]) == ("stage:started", "a", 1)
+        assert (payload["type"], payload["stage_id"], payload["attempt"]) == ("stage:started", "a", 1)
 
     def test_a_claim_knows_the_outputs_of_the_group_before(self, persistence: Persistence) -> None:
         persistence.apply(begun("first"))
@@ -78,9 +78,9 @@ class ClaimContract(StoreContract):
         taken = persistence.claim(claim(token="second"))
         assert isinstance(taken, Claim)
         assert (taken.job.attempt, taken.job.lease_token) == (2, "second")
-        assert events_of(persistence)[-1].payload["delivery"] == 2
+        assert events_of(persistence)[-1].payload["attempt"] == 2
 
-    def test_a_job_without_deliveries_left_is_not_taken_over(self, persistence: Persistence, clock: FakeClock) -> None:
+    def test_a_job_without_attempts_left_is_not_taken_over(self, persistence: Persistence, clock: FakeClock) -> None:
         persistence.apply(begun("a"))
         for token in "123":
             assert isinstance(persistence.claim(claim(token=token)), Claim)

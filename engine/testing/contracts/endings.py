@@ -24,8 +24,8 @@ from engine.testing.contracts.rows import (
     completes,
     failed_event,
     fails,
-    hands_back,
     polled,
+    releases_lease,
     suspends,
 )
 from engine.testing.contracts.store import StoreContract
@@ -145,8 +145,8 @@ class EndingContract(StoreContract):
 
     @pytest.mark.parametrize(
         "again",
-        [fails("b", "b", retry_in=5), hands_back("b", token="b"), suspends("b", "b")],
-        ids=["retry", "handed back", "suspended"],
+        [fails("b", "b", retry_in=5), releases_lease("b", token="b"), suspends("b", "b")],
+        ids=["retry", "lease released", "suspended"],
     )
     def test_a_failing_run_waits_for_no_other_try(self, persistence: Persistence, again: WriteSet) -> None:
         begin(persistence, "a", "b")
@@ -161,7 +161,7 @@ class EndingContract(StoreContract):
         begin(persistence, "a", "b")
         persistence.apply(fails("a", "a"))
         clock.advance(61)
-        assert persistence.apply(hands_back("b", token="b", expired=True)).run_status is Status.FAILED
+        assert persistence.apply(releases_lease("b", token="b", expired=True)).run_status is Status.FAILED
 
     def test_a_group_can_be_declared_done(self, persistence: Persistence) -> None:
         begin(persistence, "a", "b")

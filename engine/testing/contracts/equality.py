@@ -30,7 +30,7 @@ from engine.testing.contracts.rows import (
     draft,
     failed_event,
     fails,
-    hands_back,
+    releases_lease,
     suspends,
 )
 from engine.testing.contracts.store import StoreContract
@@ -76,7 +76,7 @@ RERUN = WriteSet(
     cost=0.2,
 )
 DONE = WriteSet(run_id="r", at=at(9), closes=Closes.DONE, then=a_group(2, "c"), failed_event=failed_event())
-HEAL = WriteSet(run_id="r", at=at(9), jobs=(draft("a", id="x"), draft("b", id="y")))
+RECREATE_MISSING = WriteSet(run_id="r", at=at(9), jobs=(draft("a", id="x"), draft("b", id="y")))
 
 STORIES: dict[str, Sequence[Step]] = {
     "straight": [begun("a"), claim(), completes(then=LEASED, **EVERYTHING), completes("b", "b", cost=0.7)],
@@ -125,18 +125,18 @@ STORIES: dict[str, Sequence[Step]] = {
         begun("a"),
         claim(),
         60.0,
-        hands_back(expired=True),
+        releases_lease(expired=True),
         completes(),
         claim(token="u"),
         completes(token="u"),
     ],
     "lease taken over": [begun("a"), claim(), 60.0, claim(token="u"), completes(), completes(token="u")],
-    "handed back": [begun("a"), claim(), hands_back(token="t", refund=True), completes(), claim_any("u")],
+    "lease released": [begun("a"), claim(), releases_lease(token="t", uncounted=True), completes(), claim_any("u")],
     "heartbeat": [begun("a"), claim(), 30.0, HEARTBEAT, HEARTBEAT, completes(), HEARTBEAT],
     "rerun": [begun("a"), claim(), completes(annotations=EVERYTHING["annotations"]), RERUN, claim_any("u")],
     "rerun refused": [begun("a"), RERUN],
     "declared done": [begun("a", "b"), claim(), completes(), DONE],
-    "healed": [begun("a", "b"), claim(), HEAL, hands_back(), HEAL],
+    "job recreated": [begun("a", "b"), claim(), RECREATE_MISSING, releases_lease(), RECREATE_MISSING],
     "group met again": [begun("a", "b"), claim(), WriteSet(run_id="r", at=at(3), opens=a_group(1, "a", "b", "c"))],
     "unknown": [completes(), claim(), claim_any(), cancels()],
 }

@@ -78,7 +78,7 @@ class FactsContract(StoreContract):
             (AnnotationFilter(key_prefix="a%"), ""),
             (AnnotationFilter(scope="stage", scope_id="s"), "24"),
             (AnnotationFilter(actor_id="ada", actor_kind="human"), "3"),
-            (AnnotationFilter(attempt=1), "4"),
+            (AnnotationFilter(generation=1), "4"),
             (AnnotationFilter(since=at(2), until=at(4)), "23"),
             (AnnotationFilter(limit=2), "12"),
             (AnnotationFilter(key_prefix="a", scope="run"), "13"),
@@ -88,7 +88,7 @@ class FactsContract(StoreContract):
         self, store: Persistence, where: AnnotationFilter, found: str
     ) -> None:
         notes = [
-            an_annotation("4", "a.c", scope="stage", scope_id="s", attempt=1, created_at=at(4)),
+            an_annotation("4", "a.c", scope="stage", scope_id="s", generation=1, created_at=at(4)),
             an_annotation("1", "a.b", created_at=at(1)),
             an_annotation("2", "b", scope="stage", scope_id="s", created_at=at(2)),
             an_annotation("3", "a_c", actor_kind="human", actor_id="ada", created_at=at(2)),

@@ -9,7 +9,7 @@ from engine.domain.errors import NotFound, StoreError
 from engine.domain.lifecycle import Status
 from engine.domain.records import JobRecord
 from engine.kernel.job_queue import JobQueue
-from engine.ports.job_transport import Doorbell
+from engine.ports.job_transport import JobNotification
 from engine.ports.persistence import Persistence
 from engine.ports.transaction import LeaseState
 from engine.testing.clock import FakeClock
@@ -17,7 +17,7 @@ from engine.testing.contracts.reading import job_of, stage_of
 from engine.testing.contracts.rows import a_job, a_run, a_stage, at, begun, cancels
 from engine.testing.contracts.threads import together
 
-BELL = Doorbell(job_id="r.a.job", workflow_run_id="r", workflow_id="w", stage_id="a", pool="default")
+NOTIFICATION = JobNotification(job_id="r.a.job", workflow_run_id="r", workflow_id="w", stage_id="a", pool="default")
 SOON = 30.0
 
 
@@ -142,41 +142,41 @@ class JobQueueContract:
             with pytest.raises(NotFound):
                 use("unknown")
 
-    def test_a_doorbell_wakes_who_waits(self, queue: JobQueue) -> None:
-        wait = partial(queue.wait, SOON, since=queue.rings)
-        assert together([wait, wait, partial(_ring, queue)]) == [True, True, True]
+    def test_a_notification_wakes_who_waits(self, queue: JobQueue) -> None:
+        wait = partial(queue.wait, SOON, since=queue.notification_count)
+        assert together([wait, wait, partial(_notify, queue)]) == [True, True, True]
 
-    def test_a_doorbell_rung_while_looking_for_work_is_not_missed(self, queue: JobQueue) -> None:
-        before = queue.rings
-        queue.notify([BELL])
+    def test_a_notification_sent_while_looking_for_work_is_not_missed(self, queue: JobQueue) -> None:
+        before = queue.notification_count
+        queue.notify([NOTIFICATION])
         assert queue.wait(SOON, since=before)
         assert not queue.wait(0)
-        assert not queue.wait(0, since=queue.rings)
+        assert not queue.wait(0, since=queue.notification_count)
 
-    def test_a_doorbell_with_a_delay_rings_again_when_it_is_over(self, queue: JobQueue) -> None:
-        queue.notify([replace(BELL, delay=0.02)])
-        assert queue.wait(SOON, since=queue.rings)
+    def test_a_notification_with_a_delay_notifies_again_when_it_is_over(self, queue: JobQueue) -> None:
+        queue.notify([replace(NOTIFICATION, delay=0.02)])
+        assert queue.wait(SOON, since=queue.notification_count)
 
-    def test_nothing_rings_for_nothing(self, queue: JobQueue) -> None:
+    def test_nothing_is_notified_of_nothing(self, queue: JobQueue) -> None:
         queue.notify([])
         assert not queue.wait(0, since=0)
 
-    def test_listeners_hear_doorbells_until_they_are_removed(self, queue: JobQueue) -> None:
+    def test_listeners_hear_notifications_until_they_are_removed(self, queue: JobQueue) -> None:
         heard: list[str] = []
-        rang = threading.Event()
+        called = threading.Event()
 
         def broken(_: object) -> None:
-            rang.set()
+            called.set()
             raise RuntimeError("a listener's fault")
 
         queue.add_listener(broken)
-        remove = queue.add_listener(lambda bells: heard.extend(bell.job_id for bell in bells))
-        queue.notify([BELL])
+        remove = queue.add_listener(lambda sent: heard.extend(each.job_id for each in sent))
+        queue.notify([NOTIFICATION])
         remove()
-        queue.notify([BELL])
-        assert (heard, rang.is_set()) == (["r.a.job"], True)
+        queue.notify([NOTIFICATION])
+        assert (heard, called.is_set()) == (["r.a.job"], True)
 
 
-def _ring(queue: JobQueue) -> bool:
-    queue.notify([BELL])
+def _notify(queue: JobQueue) -> bool:
+    queue.notify([NOTIFICATION])
     return True

@@ -20,7 +20,7 @@ def claim(store: Persistence, token: str = "t", run_id: str = "r", limit: int = 
 def die(store: Persistence, run_id: str, seconds: float) -> None:
     claim(store, run_id=run_id)
     patch = {"dlq_at": at(seconds)}
-    store.transact(lambda tx: tx.outbox.put_back(run_id, token="t", patch=patch, event_id=f"{run_id}.1"))
+    store.transact(lambda tx: tx.outbox.release_claim(run_id, token="t", patch=patch, event_id=f"{run_id}.1"))
 
 
 def numbers(events: Sequence[OutboxRecord]) -> list[int]:
@@ -84,7 +84,7 @@ class OutboxContract(StoreContract):
         claim(store)
         store.transact(lambda tx: tx.outbox.published(["r.1"], token="t", at=AT))
         patch = {"retry_count": 1, "next_attempt_at": at(5), "last_error": "refused"}
-        store.transact(lambda tx: tx.outbox.put_back("r", token="t", patch=patch, event_id="r.2"))
+        store.transact(lambda tx: tx.outbox.release_claim("r", token="t", patch=patch, event_id="r.2"))
         held = events_of(store)[1]
         assert (held.retry_count, held.next_attempt_at, held.last_error) == (1, at(5), "refused")
         assert (held.claim_token, held.claimed_until) == (None, None)
@@ -98,9 +98,9 @@ class OutboxContract(StoreContract):
         append(store, 1)
         claim(store, "one")
         patch = {"retry_count": 9}
-        store.transact(lambda tx: tx.outbox.put_back("r", token="two", patch=patch, event_id="r.1"))
+        store.transact(lambda tx: tx.outbox.release_claim("r", token="two", patch=patch, event_id="r.1"))
         assert claim(store, "two") == []
-        store.transact(lambda tx: tx.outbox.put_back("r", token="one"))
+        store.transact(lambda tx: tx.outbox.release_claim("r", token="one"))
         (event,) = claim(store, "two")
         assert event.retry_count == 0
 
@@ -108,17 +108,17 @@ class OutboxContract(StoreContract):
         append(store, 2)
         claim(store)
         patch = {"dlq_at": at(1), "retry_count": 3}
-        store.transact(lambda tx: tx.outbox.put_back("r", token="t", patch=patch, event_id="r.1"))
+        store.transact(lambda tx: tx.outbox.release_claim("r", token="t", patch=patch, event_id="r.1"))
         assert numbers(claim(store)) == [2]
         assert numbers(store.read(lambda tx: tx.outbox.dead(9))) == [1]
         assert numbers(store.read(lambda tx: tx.outbox.dead(9, "workflow:failed"))) == []
 
-    def test_a_revived_event_is_as_good_as_new(self, store: Persistence) -> None:
+    def test_a_redriven_event_is_as_good_as_new(self, store: Persistence) -> None:
         append(store, 2)
         claim(store)
         patch = {"dlq_at": at(1), "retry_count": 3, "next_attempt_at": at(99)}
-        store.transact(lambda tx: tx.outbox.put_back("r", token="t", patch=patch, event_id="r.1"))
-        assert store.transact(lambda tx: tx.outbox.revive(["r.1", "r.2", "unknown"])) == 1
+        store.transact(lambda tx: tx.outbox.release_claim("r", token="t", patch=patch, event_id="r.1"))
+        assert store.transact(lambda tx: tx.outbox.redrive(["r.1", "r.2", "unknown"])) == 1
         assert store.read(lambda tx: tx.outbox.dead(9)) == []
         first, second = claim(store)
         assert (first.sequence, first.retry_count, first.dlq_at, second.sequence) == (1, 0, None, 2)

@@ -59,7 +59,7 @@ class RaceContract(StoreContract):
         assert sorted(taken) == [f"r{number}.{stage}.job" for number in range(WIDTH // 2) for stage in "ab"]
 
     @pytest.mark.parametrize("_round", ROUNDS)
-    def test_one_job_rung_for_by_all_is_claimed_by_one(self, persistence: Persistence, _round: int) -> None:
+    def test_one_job_all_are_notified_of_is_claimed_by_one(self, persistence: Persistence, _round: int) -> None:
         persistence.apply(begun("a"))
         claims = together([partial(persistence.claim, claim(token=str(name))) for name in range(WIDTH)])
         assert sum(isinstance(each, Claim) for each in claims) == 1

@@ -121,7 +121,7 @@ def an_annotation(annotation_id: str, key: str = "k", run_id: str = "r", **colum
         workflow_run_id=run_id,
         scope="run",
         scope_id=run_id,
-        attempt=0,
+        generation=0,
         key=key,
         value={"is": annotation_id},
         created_at=AT,
@@ -143,7 +143,7 @@ def noted_event(note: AnnotationRecord) -> AnnotationCreated:
         value=note.value,
         scope=note.scope,
         scope_id=note.scope_id,
-        attempt=note.attempt,
+        generation=note.generation,
     )
 
 
@@ -264,7 +264,7 @@ def suspends(stage_id: str = "a", token: str = "t", run_id: str = "r") -> WriteS
     )
 
 
-def hands_back(stage_id: str = "a", run_id: str = "r", **change: Any) -> WriteSet:
+def releases_lease(stage_id: str = "a", run_id: str = "r", **change: Any) -> WriteSet:
     """A lease taken away: the job is PENDING again."""
     return WriteSet(
         run_id=run_id,

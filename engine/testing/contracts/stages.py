@@ -23,7 +23,7 @@ def insert(store: Persistence, *stage_ids: str, **columns: Any) -> None:
 class StagesContract(StoreContract):
     def test_every_column_of_a_stage_comes_back(self, store: Persistence) -> None:
         columns: dict[str, Any] = {
-            "attempt": 2,
+            "generation": 2,
             "version": 5,
             "config": {"a": 1},
             "started_at": at(1),
@@ -75,7 +75,7 @@ class StagesContract(StoreContract):
         updated = store.transact(lambda tx: tx.stages.update("r.a", patch, expected_version=1))
         assert updated == a_stage(config={"a": 1}, version=2, updated_at=at(2), **patch)
         with pytest.raises(StaleVersionError):
-            store.transact(lambda tx: tx.stages.update("r.a", {"attempt": 9}, expected_version=1))
+            store.transact(lambda tx: tx.stages.update("r.a", {"generation": 9}, expected_version=1))
         assert stage_of(store) == updated
 
     def test_a_deleted_stage_leaves_its_annotations_without_the_link(self, store: Persistence) -> None:

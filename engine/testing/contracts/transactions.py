@@ -125,7 +125,7 @@ class TransactionContract(StoreContract):
             lambda tx: tx.runs.get("x"),
             lambda tx: tx.runs.update("x", {"priority": 1}),
             lambda tx: tx.stages.get("x"),
-            lambda tx: tx.stages.update("x", {"attempt": 1}),
+            lambda tx: tx.stages.update("x", {"generation": 1}),
             lambda tx: tx.jobs.get("x"),
             lambda tx: tx.jobs.update("x", {"priority": 1}),
         ):

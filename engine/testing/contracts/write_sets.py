@@ -29,8 +29,8 @@ from engine.testing.contracts.rows import (
     completes,
     draft,
     fails,
-    hands_back,
     noted,
+    releases_lease,
     suspends,
 )
 from engine.testing.contracts.store import StoreContract
@@ -210,7 +210,7 @@ class WriteSetContract(StoreContract):
         self, persistence: Persistence, clock: FakeClock, token: str | None
     ) -> None:
         clock.advance(61)
-        assert persistence.apply(hands_back(token=token, expired=True)).verdict is Verdict.APPLIED
+        assert persistence.apply(releases_lease(token=token, expired=True)).verdict is Verdict.APPLIED
         job = job_of(persistence)
         assert (job.status, job.lease_token, job.worker_id, job.attempt) == (Status.PENDING, None, None, 1)
         assert persistence.apply(completes()).verdict is Verdict.LOST
@@ -234,14 +234,14 @@ class WriteSetContract(StoreContract):
 
     @pytest.mark.usefixtures("claimed")
     def test_a_job_taken_from_its_holder_takes_the_token_too(self, persistence: Persistence) -> None:
-        persistence.apply(hands_back())
+        persistence.apply(releases_lease())
         assert job_of(persistence).lease_token is None
         assert persistence.apply(fails(retry_in=1)).verdict is Verdict.LOST
 
     @pytest.mark.usefixtures("claimed")
-    def test_a_delivery_handed_back_is_not_counted(self, persistence: Persistence) -> None:
+    def test_an_attempt_that_was_released_is_not_counted(self, persistence: Persistence) -> None:
         before = job_of(persistence)
-        persistence.apply(hands_back(token="t", refund=True))
+        persistence.apply(releases_lease(token="t", uncounted=True))
         after = job_of(persistence)
         assert (after.status, after.attempt) == (Status.PENDING, before.attempt)
         assert after.max_attempts == before.max_attempts + 1
@@ -279,7 +279,7 @@ class WriteSetContract(StoreContract):
         persistence.apply(completes(annotations=(AnnotationDraft(record=an_annotation("n", stage_record_id="r.a")),)))
         persistence.claim(claim("b", "u"))
         persistence.apply(fails("b", "u"))
-        new = a_stage("b", id="new", attempt=1)
+        new = a_stage("b", id="new", generation=1)
         group = replace(a_group(1), stages=(new,), jobs=(draft("b", id="new.job", stage_record_id="new"),))
         rerun = WriteSet(
             run_id="r",
@@ -325,7 +325,7 @@ class WriteSetContract(StoreContract):
         assert run_of(persistence).group_open == 3
 
     @pytest.mark.usefixtures("claimed")
-    def test_a_waiting_stage_without_a_job_is_healed_once(self, persistence: Persistence) -> None:
+    def test_a_waiting_stage_without_a_job_gets_one_again_once(self, persistence: Persistence) -> None:
         persistence.transact(lambda tx: tx.jobs.update("r.b.job", {"status": Status.CANCELLED}))
         drafts = (draft("a", id="x"), draft("b", id="y"), draft("c", id="z"))
         persistence.apply(WriteSet(run_id="r", at=AT, jobs=drafts))

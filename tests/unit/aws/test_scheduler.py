@@ -11,7 +11,7 @@ from engine.domain.errors import StoreError, StoreUnavailable
 from tests.unit.aws.conftest import StoppedClock
 from tests.unit.aws.stubs import Recorded, aws_error, only
 
-TEND = {"type": "run.tend", "workflow_run_id": "r1"}
+RECONCILE = {"type": "run.reconcile", "workflow_run_id": "r1"}
 QUEUE = ControlQueue(
     url="https://queue",
     arn="arn:aws:sqs:eu-central-1:123456789012:control",
@@ -23,15 +23,15 @@ QUEUE = ControlQueue(
 @pytest.mark.parametrize(("ahead", "delay"), [(-5, 0), (0, 0), (0.2, 2), (90, 91), (898.5, 900), (899, 900)])
 def test_a_near_wake_is_a_delayed_message(clock: StoppedClock, ahead: float, delay: int) -> None:
     sqs = Recorded({})
-    SqsScheduler(only(sqs), QUEUE, clock).wake(TEND, clock.now() + timedelta(seconds=ahead))
+    SqsScheduler(only(sqs), QUEUE, clock).wake(RECONCILE, clock.now() + timedelta(seconds=ahead))
     [call] = sqs.calls
     assert (call["operation"], call["QueueUrl"], call["DelaySeconds"]) == ("send_message", QUEUE.url, delay)
-    assert decode_wake(call["MessageBody"]) == TEND
+    assert decode_wake(call["MessageBody"]) == RECONCILE
 
 
 def test_a_far_wake_is_a_schedule_that_fires_once_and_goes(clients: Clients, clock: StoppedClock) -> None:
     at = datetime(2026, 11, 22, 14, 0, 0, 500, tzinfo=timezone(timedelta(hours=1)))
-    SqsScheduler(clients, QUEUE, clock).wake(TEND, at)
+    SqsScheduler(clients, QUEUE, clock).wake(RECONCILE, at)
     [listed] = clients("scheduler").list_schedules()["Schedules"]
     made = clients("scheduler").get_schedule(Name=listed["Name"])
     assert made["ScheduleExpression"] == "at(2026-11-22T13:00:01)"
@@ -41,23 +41,23 @@ def test_a_far_wake_is_a_schedule_that_fires_once_and_goes(clients: Clients, clo
     assert made["Target"]["Arn"] == QUEUE.arn
     assert made["Target"]["RoleArn"] == QUEUE.role_arn
     assert made["Target"]["DeadLetterConfig"] == {"Arn": QUEUE.dead_letter_arn}
-    assert decode_wake(made["Target"]["Input"]) == TEND
+    assert decode_wake(made["Target"]["Input"]) == RECONCILE
 
 
 def test_a_repeat_replaces_and_another_time_or_run_does_not(clients: Clients, clock: StoppedClock) -> None:
     scheduler = SqsScheduler(clients, QUEUE, clock)
     soon, later = clock.now() + timedelta(hours=1), clock.now() + timedelta(hours=2)
     for _ in range(2):
-        scheduler.wake(TEND, soon)
+        scheduler.wake(RECONCILE, soon)
     assert len(clients("scheduler").list_schedules()["Schedules"]) == 1
-    scheduler.wake(TEND, later)
-    scheduler.wake(TEND | {"workflow_run_id": "r2"}, soon)
+    scheduler.wake(RECONCILE, later)
+    scheduler.wake(RECONCILE | {"workflow_run_id": "r2"}, soon)
     assert len(clients("scheduler").list_schedules()["Schedules"]) == 3
 
 
 def test_the_first_wake_too_far_for_sqs_is_a_schedule(clock: StoppedClock) -> None:
     scheduler = Recorded({})
-    SqsScheduler(only(scheduler), QUEUE, clock).wake(TEND, clock.now() + timedelta(seconds=899.1))
+    SqsScheduler(only(scheduler), QUEUE, clock).wake(RECONCILE, clock.now() + timedelta(seconds=899.1))
     assert scheduler.calls[0]["operation"] == "create_schedule"
 
 
@@ -80,9 +80,9 @@ def test_a_schedule_has_a_name_that_aws_takes() -> None:
     ],
 )
 @pytest.mark.parametrize("hours", [0, 1])
-def test_a_wake_that_could_not_be_armed_says_so(
+def test_a_wakeup_that_could_not_be_scheduled_says_so(
     clock: StoppedClock, answer: Exception, raised: type[Exception], hours: int
 ) -> None:
-    with pytest.raises(StoreError, match=r"could not arm 'run.tend'") as failure:
-        SqsScheduler(only(Recorded(answer)), QUEUE, clock).wake(TEND, clock.now() + timedelta(hours=hours))
+    with pytest.raises(StoreError, match=r"could not schedule 'run.reconcile'") as failure:
+        SqsScheduler(only(Recorded(answer)), QUEUE, clock).wake(RECONCILE, clock.now() + timedelta(hours=hours))
     assert type(failure.value) is raised

@@ -174,10 +174,10 @@ def test_cancellation_is_cooperative() -> None:
         ctx.raise_if_cancelled()
 
 
-def test_once_remembers_a_result_for_later_deliveries_of_the_attempt() -> None:
+def test_once_remembers_a_result_for_later_attempts_of_the_generation() -> None:
     storage, calls = MemoryStorage(), []
-    for delivery in (1, 2):
-        ctx = context(storage=storage, delivery=delivery)
+    for attempt in (1, 2):
+        ctx = context(storage=storage, attempt=attempt)
         assert ctx.once("charge/1", lambda: calls.append(1)) is None
         assert ctx.once("other", lambda: {"id": 1}) == {"id": 1}
     assert calls == [1]
@@ -204,12 +204,12 @@ def test_a_result_of_once_that_is_not_json_is_invalid() -> None:
 
 def test_the_fields_of_a_context_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
-        context().attempt = 2  # type: ignore[misc]  # what this tests
+        context().generation = 2  # type: ignore[misc]  # what this tests
 
 
 def test_a_hand_made_context_has_an_identity_that_can_be_overridden() -> None:
-    ctx = context(attempt=2, deadline=datetime(2026, 1, 1, tzinfo=UTC), ai="fake")
-    assert (ctx.attempt, ctx.delivery, ctx.stage_number, ctx.ai) == (2, 1, 1, "fake")
+    ctx = context(generation=2, deadline=datetime(2026, 1, 1, tzinfo=UTC), ai="fake")
+    assert (ctx.generation, ctx.attempt, ctx.stage_number, ctx.ai) == (2, 1, 1, "fake")
     assert ctx.resume_state is None
 
 

@@ -36,8 +36,8 @@ from engine.testing.contracts.rows import (
     draft,
     failed_event,
     fails,
-    hands_back,
     noted,
+    releases_lease,
     suspends,
 )
 from tests.support.postgres import PostgresServer
@@ -94,7 +94,7 @@ job_changes = st.builds(
     expired=st.booleans(),
     renew=st.none() | st.just(30.0),
     due_in=st.sampled_from([0.0, 5.0]),
-    refund=st.booleans(),
+    uncounted=st.booleans(),
     error=st.sampled_from([None, "broke"]),
 )
 stage_changes = st.builds(
@@ -138,7 +138,7 @@ ordinary = st.one_of(
     ),
     st.builds(fails, stages, tokens, retry_in=st.sampled_from([None, 5.0])),
     st.builds(suspends, stages, tokens),
-    st.builds(hands_back, stages, expired=st.booleans(), refund=st.booleans()),
+    st.builds(releases_lease, stages, expired=st.booleans(), uncounted=st.booleans()),
     st.builds(cancels),
     creations,
     st.sampled_from([1.0, 60.0]),

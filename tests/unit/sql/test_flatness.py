@@ -28,7 +28,7 @@ insert into workflow_run (id, workflow_id, workflow_name, workflow_type, definit
   select id, 'w', 'W', 'w', 'h', 'COMPLETED', '{{"value": 1}}', t, t, '{{}}', 'many', 5, 3, 2, 1, 0, t, t, 0, 0
   from history;
 insert into workflow_stage (id, workflow_run_id, stage_id, stage_name, stage_number, execution_group, status,
-    created_at, updated_at, attempt, version, config, total_cost, total_tokens)
+    created_at, updated_at, generation, version, config, total_cost, total_tokens)
   select id || '.a', id, 'a', 'A', 1, 1, 'COMPLETED', t, t, 0, 2, '{{}}', 0, 0 from history;
 insert into job (id, workflow_run_id, stage_record_id, stage_id, pool, status, due_at, created_at, updated_at,
     priority, attempt, max_attempts, worker_id)
@@ -37,7 +37,7 @@ insert into outbox_event (id, workflow_run_id, sequence, event_type, payload, oc
   select id || '.1', id, 1, 'workflow:created', '{{}}', t, t, 0 from history;
 insert into workflow_log (id, workflow_run_id, level, message, created_at)
   select id || '.log', id, 'INFO', 'said', t from history;
-insert into workflow_annotation (id, workflow_run_id, scope, scope_id, attempt, key, value, created_at)
+insert into workflow_annotation (id, workflow_run_id, scope, scope_id, generation, key, value, created_at)
   select id || '.note', 'noted', 'run', 'noted', 0, 'progress.' || id, '1', t from history;
 insert into idempotency_key (tenant, command_type, key, request_hash, state, acquired_at)
   select '', 'run.create', id, 'h', 'DONE', t from history;

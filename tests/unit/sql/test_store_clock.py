@@ -13,7 +13,7 @@ from engine.ports.persistence import Claim, NoClaim, Persistence
 from engine.ports.transaction import LeaseState
 from engine.ports.write_set import Verdict
 from engine.testing.contracts.reading import job_of
-from engine.testing.contracts.rows import begun, claim, claim_any, fails, hands_back
+from engine.testing.contracts.rows import begun, claim, claim_any, fails, releases_lease
 from tests.support.postgres import SERVER_TIME_ZONE, PostgresServer
 from tests.unit.sql.stores import emptied
 
@@ -74,7 +74,7 @@ def test_a_fresh_lease_is_not_stale(persistence: Persistence) -> None:
     later = persistence.claim(claim(token="other"))
     assert isinstance(later, NoClaim)
     assert is_now(later.later_at, 60)
-    assert persistence.apply(hands_back(expired=True)).verdict is Verdict.LOST
+    assert persistence.apply(releases_lease(expired=True)).verdict is Verdict.LOST
 
 
 def test_a_lease_is_renewed_from_now(persistence: Persistence) -> None:
@@ -89,7 +89,7 @@ def test_a_lease_that_ran_out_is_stale(persistence: Persistence) -> None:
     persistence.claim(claim(seconds=-0.001))
     assert [job.id for job in persistence.read(lambda tx: tx.jobs.expired(9))] == ["r.a.job"]
     assert persistence.read(lambda tx: tx.jobs.expired(9, older_than=60)) == []
-    assert persistence.apply(hands_back(expired=True)).verdict is Verdict.APPLIED
+    assert persistence.apply(releases_lease(expired=True)).verdict is Verdict.APPLIED
 
 
 def test_a_retry_waits_for_its_time(persistence: Persistence) -> None:

@@ -76,7 +76,7 @@ def test_item_ids_must_differ() -> None:
 
 
 def test_the_stage_suspends_with_all_that_the_check_needs(tmp_path: Path) -> None:
-    outcome = suspended(tmp_path, workflow_run_id="run-7", attempt=2)
+    outcome = suspended(tmp_path, workflow_run_id="run-7", generation=2)
     assert outcome.batch_id == "run-7.embed-batch.2"
     assert outcome.poll_interval == 2.0
     assert outcome.metadata == {"directory": str(tmp_path)}
@@ -90,15 +90,15 @@ def test_a_relative_directory_is_remembered_as_an_absolute_one(tmp_path: Path, m
     assert isinstance(checked_until_done(state_of(outcome)), Ready)
 
 
-def test_another_delivery_of_the_same_attempt_joins_the_batch(tmp_path: Path) -> None:
-    first, second = suspended(tmp_path), suspended(tmp_path, delivery=2)
+def test_another_attempt_of_the_same_generation_joins_the_batch(tmp_path: Path) -> None:
+    first, second = suspended(tmp_path), suspended(tmp_path, attempt=2)
     assert first.batch_id == second.batch_id
     assert [path.name for path in tmp_path.iterdir()] == [first.batch_id]
     assert isinstance(checked_until_done(state_of(first)), Ready)
 
 
 def test_a_rerun_submits_a_batch_of_its_own(tmp_path: Path) -> None:
-    outcomes = [suspended(tmp_path), suspended(tmp_path, attempt=1)]
+    outcomes = [suspended(tmp_path), suspended(tmp_path, generation=1)]
     assert len({outcome.batch_id for outcome in outcomes}) == 2
     for outcome in outcomes:
         assert isinstance(checked_until_done(state_of(outcome)), Ready)

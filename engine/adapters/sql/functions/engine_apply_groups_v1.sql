@@ -29,12 +29,12 @@ begin
   with new as (
     insert into workflow_stage (
       id, workflow_run_id, stage_id, stage_name, stage_number, execution_group, status, created_at, updated_at,
-      attempt, version, config, started_at, completed_at, duration_ms, input_data, output_data, suspended_state,
+      generation, version, config, started_at, completed_at, duration_ms, input_data, output_data, suspended_state,
       next_poll_at, poll_interval_s, max_wait_until, poll_token, poll_until, metrics, embedding_info, progress,
       total_cost, total_tokens, error_code, error_message
     )
     select id, workflow_run_id, stage_id, stage_name, stage_number, execution_group, status, created_at, updated_at,
-      attempt, version, config, started_at, completed_at, duration_ms, input_data, output_data, suspended_state,
+      generation, version, config, started_at, completed_at, duration_ms, input_data, output_data, suspended_state,
       next_poll_at, poll_interval_s, max_wait_until, poll_token, poll_until, metrics, embedding_info, progress,
       total_cost, total_tokens, error_code, error_message
     from jsonb_populate_recordset(null::workflow_stage, opens->'stages')
@@ -81,7 +81,7 @@ end
 $engine$;
 
 -- Jobs for records that wait without one.
-create function engine_heal_v1(run_id text, drafts jsonb, at timestamptz, moment timestamptz) returns boolean
+create function engine_recreate_missing_jobs_v1(run_id text, drafts jsonb, at timestamptz, moment timestamptz) returns boolean
 language plpgsql as $engine$
 begin
   perform engine_insert_jobs_v1(run_id, jsonb_agg(draft), null, at, moment)

@@ -63,10 +63,10 @@ begin
   end if;
   with added as (
     insert into workflow_annotation (
-      id, workflow_run_id, scope, scope_id, attempt, key, value, created_at, stage_record_id, actor_kind, actor_id,
+      id, workflow_run_id, scope, scope_id, generation, key, value, created_at, stage_record_id, actor_kind, actor_id,
       actor_version, payload, idempotency_key
     )
-    select id, workflow_run_id, scope, scope_id, attempt, key, coalesce(value, 'null'), created_at, stage_record_id,
+    select id, workflow_run_id, scope, scope_id, generation, key, coalesce(value, 'null'), created_at, stage_record_id,
       actor_kind, actor_id, actor_version, payload, idempotency_key
     from jsonb_populate_recordset(null::workflow_annotation, ws->'annotations')
     on conflict (workflow_run_id, key, idempotency_key) do nothing
@@ -97,7 +97,7 @@ begin
       when target = 'PENDING' then moment + make_interval(secs => (change->>'due_in')::float8) else due_at end,
     lease_until = case when target <> 'RUNNING' then null when change ? 'renew'
       then moment + make_interval(secs => (change->>'renew')::float8) else lease_until end,
-    max_attempts = max_attempts + (change ? 'refund')::int,
+    max_attempts = max_attempts + (change ? 'uncounted')::int,
     last_error = coalesce(change->>'error', last_error)
   where id = j.id
   returning case when change ? 'renew' then lease_until end into lease_end;
@@ -123,7 +123,7 @@ begin
   end if;
   update workflow_stage set
     stage_name = s.stage_name, stage_number = s.stage_number, execution_group = s.execution_group,
-    status = s.status, attempt = s.attempt, config = s.config, started_at = s.started_at,
+    status = s.status, generation = s.generation, config = s.config, started_at = s.started_at,
     completed_at = s.completed_at, duration_ms = s.duration_ms, input_data = s.input_data,
     output_data = s.output_data, suspended_state = s.suspended_state, next_poll_at = s.next_poll_at,
     poll_interval_s = s.poll_interval_s, max_wait_until = s.max_wait_until, poll_token = s.poll_token,

@@ -185,7 +185,7 @@ begin
     events := events || coalesce(ws->'opens'->'events', '[]');
   end if;
   if ws ? 'jobs' then
-    ok := engine_heal_v1(r.id, ws->'jobs', at, moment);
+    ok := engine_recreate_missing_jobs_v1(r.id, ws->'jobs', at, moment);
   end if;
 
   if gave_up or ws ? 'closes' then

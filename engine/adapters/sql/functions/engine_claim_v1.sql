@@ -125,7 +125,7 @@ begin
     where id = r.id returning * into r;
     last_event := engine_emit_v1(r.id, r.event_seq - 1, jsonb_build_array(request->'event' || jsonb_build_object(
       'workflow_run_id', r.id, 'workflow_id', r.workflow_id, 'stage_id', s.stage_id, 'stage_name', s.stage_name,
-      'stage_number', s.stage_number, 'attempt', s.attempt, 'delivery', j.attempt)), null);
+      'stage_number', s.stage_number, 'generation', s.generation, 'attempt', j.attempt)), null);
   else
     return jsonb_build_object('later_at', case
       when j.status = 'PENDING' then j.due_at

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
-from engine.adapters.sql.column_types import POSTGRESQL, Document, Instant, Name
+from engine.adapters.sql.column_types import POSTGRESQL, BytewiseText, Document, Instant
 from engine.adapters.sql.functions.sources import source
 
 revision = "0001"
@@ -55,17 +55,17 @@ def _index(name: str, table: str, columns: Sequence[str], where: str | None = No
 def _runs() -> None:
     op.create_table(
         "workflow_run",
-        sa.Column("id", Name, nullable=False),
-        sa.Column("workflow_id", Name, nullable=False),
+        sa.Column("id", BytewiseText, nullable=False),
+        sa.Column("workflow_id", BytewiseText, nullable=False),
         sa.Column("workflow_name", sa.Text, nullable=False),
         sa.Column("workflow_type", sa.Text, nullable=False),
         sa.Column("definition_hash", sa.Text, nullable=False),
-        sa.Column("status", Name, nullable=False),
+        sa.Column("status", BytewiseText, nullable=False),
         sa.Column("input", Document, nullable=False),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("updated_at", Instant, nullable=False),
         sa.Column("config", Document, nullable=False),
-        sa.Column("tenant", Name),
+        sa.Column("tenant", BytewiseText),
         sa.Column("output", Document),
         sa.Column("priority", sa.Integer, nullable=False),
         sa.Column("version", sa.Integer, nullable=False),
@@ -77,7 +77,7 @@ def _runs() -> None:
         sa.Column("duration_ms", sa.BigInteger),
         sa.Column("total_cost", sa.Double, nullable=False),
         sa.Column("total_tokens", sa.BigInteger, nullable=False),
-        sa.Column("parent_run_id", Name),
+        sa.Column("parent_run_id", BytewiseText),
         sa.Column("metadata", Document),
         sa.Column("failure_code", sa.Text),
         sa.Column("failure_message", sa.Text),
@@ -88,16 +88,16 @@ def _runs() -> None:
 def _stages() -> None:
     op.create_table(
         "workflow_stage",
-        sa.Column("id", Name, nullable=False),
-        sa.Column("workflow_run_id", Name, nullable=False),
-        sa.Column("stage_id", Name, nullable=False),
+        sa.Column("id", BytewiseText, nullable=False),
+        sa.Column("workflow_run_id", BytewiseText, nullable=False),
+        sa.Column("stage_id", BytewiseText, nullable=False),
         sa.Column("stage_name", sa.Text, nullable=False),
         sa.Column("stage_number", sa.Integer, nullable=False),
         sa.Column("execution_group", sa.Integer, nullable=False),
-        sa.Column("status", Name, nullable=False),
+        sa.Column("status", BytewiseText, nullable=False),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("updated_at", Instant, nullable=False),
-        sa.Column("attempt", sa.Integer, nullable=False),
+        sa.Column("generation", sa.Integer, nullable=False),
         sa.Column("version", sa.Integer, nullable=False),
         sa.Column("config", Document, nullable=False),
         sa.Column("started_at", Instant),
@@ -127,12 +127,12 @@ def _stages() -> None:
 def _jobs() -> None:
     op.create_table(
         "job",
-        sa.Column("id", Name, nullable=False),
-        sa.Column("workflow_run_id", Name, nullable=False),
-        sa.Column("stage_record_id", Name, nullable=False),
-        sa.Column("stage_id", Name, nullable=False),
-        sa.Column("pool", Name, nullable=False),
-        sa.Column("status", Name, nullable=False),
+        sa.Column("id", BytewiseText, nullable=False),
+        sa.Column("workflow_run_id", BytewiseText, nullable=False),
+        sa.Column("stage_record_id", BytewiseText, nullable=False),
+        sa.Column("stage_id", BytewiseText, nullable=False),
+        sa.Column("pool", BytewiseText, nullable=False),
+        sa.Column("status", BytewiseText, nullable=False),
         sa.Column("due_at", Instant, nullable=False),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("updated_at", Instant, nullable=False),
@@ -152,13 +152,13 @@ def _jobs() -> None:
 def _logs() -> None:
     op.create_table(
         "workflow_log",
-        sa.Column("id", Name, nullable=False),
-        sa.Column("workflow_run_id", Name, nullable=False),
-        sa.Column("level", Name, nullable=False),
+        sa.Column("id", BytewiseText, nullable=False),
+        sa.Column("workflow_run_id", BytewiseText, nullable=False),
+        sa.Column("level", BytewiseText, nullable=False),
         sa.Column("message", sa.Text, nullable=False),
         sa.Column("created_at", Instant, nullable=False),
-        sa.Column("stage_id", Name),
-        sa.Column("stage_record_id", Name),
+        sa.Column("stage_id", BytewiseText),
+        sa.Column("stage_record_id", BytewiseText),
         sa.Column("metadata", Document),
         _key("id", table="workflow_log"),
         _of_run("workflow_log"),
@@ -168,11 +168,11 @@ def _logs() -> None:
 def _artifacts() -> None:
     op.create_table(
         "workflow_artifact",
-        sa.Column("id", Name, nullable=False),
-        sa.Column("workflow_run_id", Name, nullable=False),
-        sa.Column("stage_record_id", Name, nullable=False),
-        sa.Column("stage_id", Name, nullable=False),
-        sa.Column("name", Name, nullable=False),
+        sa.Column("id", BytewiseText, nullable=False),
+        sa.Column("workflow_run_id", BytewiseText, nullable=False),
+        sa.Column("stage_record_id", BytewiseText, nullable=False),
+        sa.Column("stage_id", BytewiseText, nullable=False),
+        sa.Column("name", BytewiseText, nullable=False),
         sa.Column("blob_key", sa.Text, nullable=False),
         sa.Column("size", sa.BigInteger, nullable=False),
         sa.Column("content_type", sa.Text, nullable=False),
@@ -187,20 +187,20 @@ def _annotations() -> None:
     op.create_table(
         "workflow_annotation",
         sa.Column("position", sa.BigInteger().with_variant(sa.Integer, "sqlite"), sa.Identity(), nullable=False),
-        sa.Column("id", Name, nullable=False),
-        sa.Column("workflow_run_id", Name, nullable=False),
+        sa.Column("id", BytewiseText, nullable=False),
+        sa.Column("workflow_run_id", BytewiseText, nullable=False),
         sa.Column("scope", sa.Text, nullable=False),
         sa.Column("scope_id", sa.Text, nullable=False),
-        sa.Column("attempt", sa.Integer, nullable=False),
-        sa.Column("key", Name, nullable=False),
+        sa.Column("generation", sa.Integer, nullable=False),
+        sa.Column("key", BytewiseText, nullable=False),
         sa.Column("value", Document, nullable=False),
         sa.Column("created_at", Instant, nullable=False),
-        sa.Column("stage_record_id", Name),
+        sa.Column("stage_record_id", BytewiseText),
         sa.Column("actor_kind", sa.Text),
         sa.Column("actor_id", sa.Text),
         sa.Column("actor_version", sa.Text),
         sa.Column("payload", Document),
-        sa.Column("idempotency_key", Name),
+        sa.Column("idempotency_key", BytewiseText),
         _key("position", table="workflow_annotation"),
         _of_run("workflow_annotation"),
         sa.ForeignKeyConstraint(
@@ -222,10 +222,10 @@ def _annotations() -> None:
 def _outbox() -> None:
     op.create_table(
         "outbox_event",
-        sa.Column("id", Name, nullable=False),
-        sa.Column("workflow_run_id", Name, nullable=False),
+        sa.Column("id", BytewiseText, nullable=False),
+        sa.Column("workflow_run_id", BytewiseText, nullable=False),
         sa.Column("sequence", sa.Integer, nullable=False),
-        sa.Column("event_type", Name, nullable=False),
+        sa.Column("event_type", BytewiseText, nullable=False),
         sa.Column("payload", Document, nullable=False),
         sa.Column("occurred_at", Instant, nullable=False),
         sa.Column("causation_id", sa.Text),
@@ -245,8 +245,8 @@ def _outbox() -> None:
 def _deliveries() -> None:
     op.create_table(
         "plugin_delivery",
-        sa.Column("event_id", Name, nullable=False),
-        sa.Column("name", Name, nullable=False),
+        sa.Column("event_id", BytewiseText, nullable=False),
+        sa.Column("name", BytewiseText, nullable=False),
         _key("event_id", "name", table="plugin_delivery"),
         sa.ForeignKeyConstraint(
             ["event_id"], ["outbox_event.id"], name="plugin_delivery_event_id_fkey", ondelete="CASCADE"
@@ -257,11 +257,11 @@ def _deliveries() -> None:
 def _keys() -> None:
     op.create_table(
         "idempotency_key",
-        sa.Column("tenant", Name, nullable=False),
-        sa.Column("command_type", Name, nullable=False),
-        sa.Column("key", Name, nullable=False),
+        sa.Column("tenant", BytewiseText, nullable=False),
+        sa.Column("command_type", BytewiseText, nullable=False),
+        sa.Column("key", BytewiseText, nullable=False),
         sa.Column("request_hash", sa.Text, nullable=False),
-        sa.Column("state", Name, nullable=False),
+        sa.Column("state", BytewiseText, nullable=False),
         sa.Column("acquired_at", Instant, nullable=False),
         sa.Column("result", Document),
         sa.Column("expires_at", Instant),

@@ -1,11 +1,11 @@
-"""The books of model calls: the calls, and the counters that budgets look at."""
+"""The ledger of model calls: the calls, and the counters that budgets look at."""
 
 from collections.abc import Sequence
 
 import sqlalchemy as sa
 from alembic import op
 
-from engine.adapters.sql.column_types import Document, Instant, Name
+from engine.adapters.sql.column_types import BytewiseText, Document, Instant
 
 revision = "0002"
 down_revision = "0001"
@@ -37,19 +37,19 @@ def _of_run(table: str) -> sa.ForeignKeyConstraint:
 def _calls() -> None:
     op.create_table(
         "ai_call",
-        sa.Column("id", Name, nullable=False),
-        sa.Column("topic", Name, nullable=False),
+        sa.Column("id", BytewiseText, nullable=False),
+        sa.Column("topic", BytewiseText, nullable=False),
         sa.Column("call_type", sa.Text, nullable=False),
-        sa.Column("model_key", Name, nullable=False),
-        sa.Column("state", Name, nullable=False),
+        sa.Column("model_key", BytewiseText, nullable=False),
+        sa.Column("state", BytewiseText, nullable=False),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("updated_at", Instant, nullable=False),
-        sa.Column("workflow_run_id", Name),
-        sa.Column("stage_record_id", Name),
-        sa.Column("stage_id", Name),
+        sa.Column("workflow_run_id", BytewiseText),
+        sa.Column("stage_record_id", BytewiseText),
+        sa.Column("stage_id", BytewiseText),
+        sa.Column("generation", sa.Integer, nullable=False),
         sa.Column("attempt", sa.Integer, nullable=False),
-        sa.Column("delivery", sa.Integer, nullable=False),
-        sa.Column("scope", Name),
+        sa.Column("scope", BytewiseText),
         sa.Column("model_id", sa.Text, nullable=False),
         sa.Column("provider", sa.Text, nullable=False),
         sa.Column("prompt", Document),
@@ -62,7 +62,7 @@ def _calls() -> None:
         sa.Column("reserved_cost", sa.Double),
         sa.Column("reserved_tokens", sa.BigInteger, nullable=False),
         sa.Column("duration_ms", sa.BigInteger),
-        sa.Column("batch_id", Name),
+        sa.Column("batch_id", BytewiseText),
         sa.Column("request_hash", sa.Text),
         sa.Column("error", sa.Text),
         sa.Column("metadata", Document),
@@ -74,9 +74,9 @@ def _calls() -> None:
 def _spending() -> None:
     op.create_table(
         "ai_spending",
-        sa.Column("scope", Name, nullable=False),
-        sa.Column("workflow_run_id", Name),
-        sa.Column("stage_id", Name),
+        sa.Column("scope", BytewiseText, nullable=False),
+        sa.Column("workflow_run_id", BytewiseText),
+        sa.Column("stage_id", BytewiseText),
         sa.Column("spent_cost", sa.Double, nullable=False),
         sa.Column("spent_tokens", sa.BigInteger, nullable=False),
         sa.Column("reserved_cost", sa.Double, nullable=False),

@@ -4,8 +4,8 @@ import pytest
 
 from engine import NotReady, Ready
 from engine.domain.lifecycle import Status
-from engine.kernel import LeaseReapStale, RunReapStuck, RunTend
-from engine.kernel.deliveries import LeaseRelease
+from engine.kernel import LeaseReapStale, RunReapStuck, RunReconcile
+from engine.kernel.attempts import LeaseRelease
 from engine.kernel.outcomes import Ghost
 from engine.ports.persistence import NoClaim
 from engine.ports.transaction import Tx
@@ -14,12 +14,12 @@ from tests.kernel.stores import MakeBench
 from tests.kernel.workflows import ONCE, batch_stage, boom, pipeline, stage
 
 
-def tend(bench: Bench, run_id: str) -> object:
-    return bench.dispatch(RunTend(workflow_run_id=run_id))
+def reconcile(bench: Bench, run_id: str) -> object:
+    return bench.dispatch(RunReconcile(workflow_run_id=run_id))
 
 
 @pytest.mark.parametrize(("waited", "released"), [(299, 0), (300, 1)])
-def test_a_lease_is_taken_back_when_it_has_run_out(make_bench: MakeBench, waited: int, released: int) -> None:
+def test_a_lease_is_released_when_it_has_run_out(make_bench: MakeBench, waited: int, released: int) -> None:
     bench = make_bench(pipeline(stage()))
     run_id = bench.create()
     bench.start()
@@ -29,7 +29,7 @@ def test_a_lease_is_taken_back_when_it_has_run_out(make_bench: MakeBench, waited
     assert bench.statuses(run_id) == {"a": "PENDING" if released else "RUNNING"}
 
 
-def test_a_lease_taken_back_twice_counts_once(make_bench: MakeBench) -> None:
+def test_a_lease_released_twice_counts_once(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(stage()))
     bench.create()
     bench.start()
@@ -48,12 +48,12 @@ def test_a_longer_threshold_waits_longer(make_bench: MakeBench) -> None:
     assert bench.dispatch(LeaseReapStale(stale_threshold=600)).released == 1
 
 
-def test_a_doorbell_takes_over_an_expired_lease_at_once(make_bench: MakeBench) -> None:
-    bench = make_bench(pipeline(stage(body=lambda ctx: ctx.delivery)))
+def test_a_notification_takes_over_an_expired_lease_at_once(make_bench: MakeBench) -> None:
+    bench = make_bench(pipeline(stage(body=lambda ctx: ctx.attempt)))
     run_id = bench.create()
     dead = bench.start()
     bench.clock.advance(300)
-    assert bench.ring(bench.job(run_id)).outcome == "completed"
+    assert bench.deliver(bench.job(run_id)).outcome == "completed"
     assert bench.output(run_id) == 2
     assert isinstance(bench.finish(dead).outcome, Ghost)
 
@@ -79,43 +79,43 @@ def test_leases_of_dead_workers_are_released_at_once_and_counted(make_bench: Mak
     assert bench.start().claim.job.attempt == 2
 
 
-def test_tending_repairs_whatever_a_dead_worker_left(make_bench: MakeBench) -> None:
+def test_reconciling_repairs_whatever_a_dead_worker_left(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(stage()))
     run_id = bench.create("w", 1)
     bench.start()
     bench.clock.advance(301)
-    tend(bench, run_id)
+    reconcile(bench, run_id)
     assert bench.job(run_id).status is Status.PENDING
     assert bench.events.types() == ["workflow:created", "workflow:started", "stage:started"]
     assert bench.run_to_completion(run_id).run.status is Status.COMPLETED
 
 
-def test_tending_starts_a_pending_run(make_bench: MakeBench) -> None:
+def test_reconciling_starts_a_pending_run(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(stage()))
     run_id = bench.create_pending()
-    tend(bench, run_id)
+    reconcile(bench, run_id)
     assert bench.run_of(run_id).status is Status.RUNNING
 
 
-def test_tending_polls_what_is_due(make_bench: MakeBench) -> None:
+def test_reconciling_polls_what_is_due(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(batch_stage(lambda _s, _c: Ready(1))))
     run_id = bench.create()
     bench.work()
     bench.clock.advance(60)
-    tend(bench, run_id)
+    reconcile(bench, run_id)
     assert bench.run_of(run_id).status is Status.COMPLETED
 
 
-def test_tending_rings_jobs_that_are_due(make_bench: MakeBench) -> None:
+def test_reconciling_notifies_of_jobs_that_are_due(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(stage()))
     run_id = bench.create()
-    rings = bench.queue.rings
-    tend(bench, run_id)
-    assert bench.queue.rings == rings + 1
+    seen = bench.queue.notification_count
+    reconcile(bench, run_id)
+    assert bench.queue.notification_count == seen + 1
 
 
 @pytest.mark.parametrize("what", ["lease", "retry", "poll", "pending", "queued", "ended", "unknown"])
-def test_tending_says_when_the_run_needs_somebody_next(make_bench: MakeBench, what: str) -> None:
+def test_reconciling_says_when_the_run_needs_somebody_next(make_bench: MakeBench, what: str) -> None:
     first = batch_stage(lambda _s, _c: NotReady()) if what == "poll" else stage(body=boom)
     bench = make_bench(pipeline(first))
     run_id = bench.create_pending() if what == "pending" else bench.create()
@@ -130,7 +130,7 @@ def test_tending_says_when_the_run_needs_somebody_next(make_bench: MakeBench, wh
             run_id = "nobody"
         case _:
             pass
-    result = bench.dispatch(RunTend(workflow_run_id=run_id))
+    result = bench.dispatch(RunReconcile(workflow_run_id=run_id))
     now = bench.clock.now()
     expected = {"lease": 300.0, "poll": 60.0, "pending": 0.0, "queued": 0.0}
     if what == "retry":
@@ -141,13 +141,13 @@ def test_tending_says_when_the_run_needs_somebody_next(make_bench: MakeBench, wh
 
 
 def test_a_delivery_without_a_job_repairs_its_run_first(make_bench: MakeBench) -> None:
-    """The doorbell of a worker that died further along."""
+    """The notification of a worker that died further along."""
     bench = make_bench(pipeline(stage(), stage("b")))
     run_id = bench.create("w", 1)
     bench.work()
     bench.start()
     bench.clock.advance(301)
-    assert bench.ring(bench.job(run_id, "a")).outcome == "ghost"
+    assert bench.deliver(bench.job(run_id, "a")).outcome == "ghost"
     assert bench.job(run_id, "b").status is Status.PENDING
     assert bench.events.types() == bench.told(run_id)
 
@@ -157,17 +157,17 @@ def test_a_ghost_repairs_nothing_twice(make_bench: MakeBench) -> None:
     run = bench.run("w").run
     job = bench.job(run.id)
     before = bench.reads.run(run.id)
-    assert [bench.ring(job).outcome for _ in range(3)] == ["ghost"] * 3
+    assert [bench.deliver(job).outcome for _ in range(3)] == ["ghost"] * 3
     assert bench.reads.run(run.id) == before
 
 
 def test_a_run_with_nothing_that_could_go_on_is_failed_with_its_stages(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(stage()))
     run_id = bench.create()
-    delivery = bench.start()
+    attempt = bench.start()
 
     def lose_the_job(tx: Tx) -> None:
-        tx.jobs.update(delivery.claim.job.id, {"status": Status.FAILED, "lease_until": None})
+        tx.jobs.update(attempt.claim.job.id, {"status": Status.FAILED, "lease_until": None})
 
     bench.persistence.transact(lose_the_job)
     bench.clock.advance(901)

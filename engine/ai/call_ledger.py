@@ -1,4 +1,4 @@
-"""Around every call that is sent: reserve, send, settle. And calls of earlier deliveries, given again."""
+"""Records every model call: reserve, send, settle. Replays the answers of earlier attempts."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from engine.ai.budget import CallSite
 from engine.ai.content import ContentPolicy, is_whole, sha256_of
-from engine.ai.event_loop import to_its_end
+from engine.ai.event_loop import shielded
 from engine.ai.messages import CancelledUnsent, Gateway
 from engine.ai.model_info import ModelInfo, Price, Usage
 from engine.ai.models import MODELS, Models
@@ -25,12 +25,12 @@ FIRST_WAIT = 0.5
 LONGEST_WAIT = 20.0
 
 type Resolver = Callable[[str], ModelInfo | None]
-"""The model that a key stands for here; None leaves it to the registered and listed ones."""
+"""Maps a key to a model. None means: look the key up among registered and listed models."""
 
 
 @dataclass(slots=True)
 class Replays:
-    """How often each request was made in this delivery: its n-th time may be answered by the n-th of an earlier one."""
+    """Counts each request in this attempt. Its n-th occurrence is answered by the n-th of an earlier attempt."""
 
     seen: Counter[str] = field(default_factory=Counter)
 
@@ -40,8 +40,8 @@ class Replays:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
-    """All that calls under one topic share."""
+class CallContext:
+    """The settings that all calls under one topic share."""
 
     topic: str
     site: CallSite
@@ -54,17 +54,17 @@ class Desk:
     replays: Replays = field(default_factory=Replays)
 
     def model(self, key: str) -> ModelInfo:
-        """Raises `AICallRefused` for a retired one."""
+        """Raises `AICallRefused` for a retired model."""
         resolved = self.resolver(key) if self.resolver else None
         return resolved or self.models.get(key)
 
-    def under(self, topic: str) -> "Desk":
+    def under(self, topic: str) -> "CallContext":
         return replace(self, topic=topic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A call about to be made: `document` is what makes it itself, `bound` the most it may take."""
+    """A call before it is sent. `document` identifies the request; `bound` is the most tokens it may use."""
 
     call_type: str
     model: ModelInfo
@@ -81,8 +81,8 @@ class Answer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Paid[A]:
-    """An answer and what it cost; `cost` None is unknown."""
+class BilledAnswer[A]:
+    """An answer with its usage and cost; `cost` None is unknown."""
 
     answer: A
     usage: Usage
@@ -90,12 +90,12 @@ class Paid[A]:
     replayed: bool = False
 
 
-def blank_record(desk: Desk, call_type: str, model: ModelInfo) -> AICallRecord:
-    """A record with the place of the call filled in. Its times are the store's, once it is written."""
-    site, now = desk.site, datetime.now(UTC)
+def blank_record(context: CallContext, call_type: str, model: ModelInfo) -> AICallRecord:
+    """A record with the call's place filled in. The store replaces its times when it is written."""
+    site, now = context.site, datetime.now(UTC)
     return AICallRecord(
-        id=desk.new_id(),
-        topic=desk.topic,
+        id=context.new_id(),
+        topic=context.topic,
         call_type=call_type,
         model_key=model.key,
         model_id=model.id,
@@ -106,17 +106,17 @@ def blank_record(desk: Desk, call_type: str, model: ModelInfo) -> AICallRecord:
         workflow_run_id=site.workflow_run_id,
         stage_record_id=site.stage_record_id,
         stage_id=site.stage_id,
+        generation=site.generation,
         attempt=site.attempt,
-        delivery=site.delivery,
         scope=site.scope,
     )
 
 
-def draft_record(desk: Desk, draft: Draft) -> AICallRecord:
+def draft_record(context: CallContext, draft: Draft) -> AICallRecord:
     document = {"type": draft.call_type, **draft.document}
     return replace(
-        blank_record(desk, draft.call_type, draft.model),
-        prompt=desk.content.kept(draft.document),
+        blank_record(context, draft.call_type, draft.model),
+        prompt=context.content.kept(draft.document),
         request_hash=sha256_of(document),
         reserved_cost=None if draft.price is None else draft.price.of(draft.bound),
         reserved_tokens=draft.bound.total_tokens,
@@ -125,21 +125,21 @@ def draft_record(desk: Desk, draft: Draft) -> AICallRecord:
 
 @dataclass(slots=True)
 class OpenCall:
-    """A reserved call. Exactly one of `settle` and `fail` ends it; after a crash it stays reserved."""
+    """A reserved call. Either `settle` or `fail` ends it; after a crash it stays reserved."""
 
-    desk: Desk
+    context: CallContext
     draft: Draft
     record: AICallRecord
     begun: float
 
     async def settle(self, response: Json, usage: Usage, metadata: Mapping[str, Json] | None = None) -> float | None:
-        """Gives what it cost."""
+        """Gives the cost."""
         cost = None if self.draft.price is None else self.draft.price.of(usage)
         notes = {**(metadata or {}), **({"estimated": True} if usage.estimated else {})}
         settled = replace(
             self.record,
             state=CallState.SETTLED,
-            response=self.desk.content.kept(response),
+            response=self.context.content.kept(response),
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
             cached_tokens=usage.cached_tokens,
@@ -148,11 +148,11 @@ class OpenCall:
             duration_ms=self._duration_ms(),
             metadata=notes or None,
         )
-        await to_its_end(self.desk.log.settle, settled)
+        await shielded(self.context.log.settle, settled)
         return cost
 
     async def fail(self, error: BaseException) -> None:
-        """Free, unless the answer may have been lost on its way: then nobody knows, and the reservation stays."""
+        """The call costs nothing, unless its answer may have been lost on the way: then the reservation stays."""
         if isinstance(error, AICallFailed):
             may_be_charged = error.may_be_charged
         else:
@@ -164,31 +164,31 @@ class OpenCall:
             duration_ms=self._duration_ms(),
             error=plain(f"{type(error).__name__}: {error}"),
         )
-        await to_its_end(self.desk.log.settle, failed)
+        await shielded(self.context.log.settle, failed)
 
     def _duration_ms(self) -> int:
         return round((time.monotonic() - self.begun) * 1000)
 
 
-async def open_call(desk: Desk, draft: Draft, record: AICallRecord | None = None) -> OpenCall:
-    """Raises `BudgetExceeded`: then nothing is written, and nothing may be sent."""
-    desk.site.check_price(draft.model, draft.price)
-    record = record or draft_record(desk, draft)
-    call = OpenCall(desk, draft, record, time.monotonic())
+async def open_call(context: CallContext, draft: Draft, record: AICallRecord | None = None) -> OpenCall:
+    """Reserves the call. Raises `BudgetExceeded`: then nothing is written, and nothing may be sent."""
+    context.site.check_price(draft.model, draft.price)
+    record = record or draft_record(context, draft)
+    call = OpenCall(context, draft, record, time.monotonic())
     try:
-        await to_its_end(desk.log.reserve, record, desk.site.caps)
+        await shielded(context.log.reserve, record, context.site.caps)
     except asyncio.CancelledError:
-        await call.fail(CancelledUnsent())  # changes nothing where nothing was reserved
+        await call.fail(CancelledUnsent())  # no effect if nothing was reserved
         raise
     return call
 
 
-async def replayed(desk: Desk, record: AICallRecord) -> AICallRecord | None:
-    """The call of an earlier delivery of this attempt that answers this request, if its answer was kept."""
-    turn = desk.replays.next(record.request_hash or "")
-    if record.workflow_run_id is None or record.delivery <= 1:
+async def replayed(context: CallContext, record: AICallRecord) -> AICallRecord | None:
+    """The call of an earlier attempt in this generation that answers this request, if its answer was stored."""
+    turn = context.replays.next(record.request_hash or "")
+    if record.workflow_run_id is None or record.attempt <= 1:
         return None
-    earlier = await asyncio.to_thread(desk.log.answered_before, record)
+    earlier = await asyncio.to_thread(context.log.answered_before, record)
     return earlier[turn] if turn < len(earlier) and is_whole(earlier[turn].response) else None
 
 
@@ -202,8 +202,8 @@ def usage_of(record: AICallRecord) -> Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sending[A]:
-    """How a call is sent and its answer is kept, given again, and, without the provider's word, measured."""
+class CallSpec[A]:
+    """The functions of one kind of call: send it, turn its answer into a document and back, and count its usage."""
 
     send: Callable[[], Awaitable[A]]
     document: Callable[[A], dict[str, Json]]
@@ -212,36 +212,38 @@ class Sending[A]:
     max_retries: int = 0
 
 
-async def pay[A: Answer](desk: Desk, draft: Draft, sending: Sending[A]) -> Paid[A]:
-    """One call in the books, or one for each try that failed and was made again."""
-    record = draft_record(desk, draft)
-    earlier = await replayed(desk, record)
+async def execute_call[A: Answer](context: CallContext, draft: Draft, spec: CallSpec[A]) -> BilledAnswer[A]:
+    """Makes a call with its retries, each recorded as a call of its own; or replays an earlier attempt's answer."""
+    record = draft_record(context, draft)
+    earlier = await replayed(context, record)
     if earlier is not None and isinstance(earlier.response, dict):
         usage = usage_of(earlier)
-        return Paid(sending.read(earlier.response, usage), usage, earlier.cost, replayed=True)
-    for number in range(sending.max_retries):
+        return BilledAnswer(spec.read(earlier.response, usage), usage, earlier.cost, replayed=True)
+    for number in range(spec.max_retries):
         try:
-            return await _send(desk, draft, record, sending)
+            return await _send(context, draft, record, spec)
         except AICallRefused:
             raise
         except AICallFailed:
             await asyncio.sleep(min(FIRST_WAIT * 2**number, LONGEST_WAIT))
-            record = replace(record, id=desk.new_id())
-    return await _send(desk, draft, record, sending)
+            record = replace(record, id=context.new_id())
+    return await _send(context, draft, record, spec)
 
 
-async def _send[A: Answer](desk: Desk, draft: Draft, record: AICallRecord, sending: Sending[A]) -> Paid[A]:
-    with call_span(draft.call_type, draft.model, desk.topic) as span:
+async def _send[A: Answer](
+    context: CallContext, draft: Draft, record: AICallRecord, spec: CallSpec[A]
+) -> BilledAnswer[A]:
+    with call_span(draft.call_type, draft.model, context.topic) as span:
         note_request(span, draft.temperature, draft.max_tokens)
-        call = await open_call(desk, draft, record)
+        call = await open_call(context, draft, record)
         try:
-            answer = await sending.send()
+            answer = await spec.send()
         except (AICallFailed, asyncio.CancelledError) as error:
             note_failure(span, error)
             await call.fail(error)
             raise
-        usage = answer.usage or replace(await sending.measure(answer), estimated=True)
-        document = sending.document(answer)
+        usage = answer.usage or replace(await spec.measure(answer), estimated=True)
+        document = spec.document(answer)
         cost = await call.settle(document, usage)
         note_answer(span, usage, cost, [str(document["finish_reason"])] if "finish_reason" in document else [])
-        return Paid(answer, usage, cost)
+        return BilledAnswer(answer, usage, cost)

@@ -1,4 +1,4 @@
-"""Doorbells within one process: a JobTransport whose workers are threads that wait here."""
+"""Notifications within one process: a JobTransport whose workers are threads that wait here."""
 
 import logging
 import threading
@@ -6,39 +6,39 @@ import time
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 
-from engine.ports.job_transport import Doorbell
+from engine.ports.job_transport import JobNotification
 
 logger = logging.getLogger(__name__)
 
-type Listener = Callable[[Sequence[Doorbell]], None]
+type Listener = Callable[[Sequence[JobNotification]], None]
 
 
-class InProcessDoorbells:
+class InProcessJobTransport:
     """Wakes every waiting thread, at once and again when a delay is over."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._rings = 0
+        self._notification_count = 0
         self._later: list[float] = []
         self._listeners: list[Listener] = []
 
-    def notify(self, doorbells: Sequence[Doorbell]) -> None:
+    def notify(self, notifications: Sequence[JobNotification]) -> None:
         """Listeners are called in this thread; what they raise is logged."""
-        if not doorbells:
+        if not notifications:
             return
         with self._changed:
-            for doorbell in doorbells:
-                if doorbell.delay > 0:
-                    heappush(self._later, time.monotonic() + doorbell.delay)
-            self._rings += 1
+            for notification in notifications:
+                if notification.delay > 0:
+                    heappush(self._later, time.monotonic() + notification.delay)
+            self._notification_count += 1
             self._changed.notify_all()
         for listener in tuple(self._listeners):
-            self._tell(listener, doorbells)
+            self._tell(listener, notifications)
 
     def wake_all(self) -> None:
         """Ends every wait, as when a host stops."""
         with self._changed:
-            self._rings += 1
+            self._notification_count += 1
             self._changed.notify_all()
 
     def add_listener(self, listener: Listener) -> Callable[[], None]:
@@ -47,32 +47,32 @@ class InProcessDoorbells:
         return lambda: self._listeners.remove(listener)
 
     @property
-    def rings(self) -> int:
+    def notification_count(self) -> int:
         """How often it rang. Read before looking for work, it makes `wait` miss nothing that came while looking."""
         with self._changed:
-            return self._rings
+            return self._notification_count
 
     def wait(self, timeout: float, *, since: int | None = None) -> bool:
         """Sleeps until it rings, at most `timeout` seconds. True when it rang, or had rung after `since`."""
         end = time.monotonic() + timeout
         with self._changed:
-            seen = self._rings if since is None else since
-            while self._rings == seen:
+            seen = self._notification_count if since is None else since
+            while self._notification_count == seen:
                 now = time.monotonic()
-                self._ring_what_is_due(now)
-                if self._rings != seen or now >= end:
+                self._notify_what_is_due(now)
+                if self._notification_count != seen or now >= end:
                     break
                 self._changed.wait(min([end, *self._later[:1]]) - now)
-            return self._rings != seen
+            return self._notification_count != seen
 
-    def _ring_what_is_due(self, now: float) -> None:
+    def _notify_what_is_due(self, now: float) -> None:
         while self._later and self._later[0] <= now:
             heappop(self._later)
-            self._rings += 1
+            self._notification_count += 1
             self._changed.notify_all()
 
-    def _tell(self, listener: Listener, doorbells: Sequence[Doorbell]) -> None:
+    def _tell(self, listener: Listener, notifications: Sequence[JobNotification]) -> None:
         try:
-            listener(doorbells)
+            listener(notifications)
         except Exception:  # a listener must not undo what is committed already
-            logger.exception("a listener for doorbells failed")
+            logger.exception("a listener for notifications failed")

@@ -1,4 +1,4 @@
-"""Doorbells are hints: whatever becomes of them, every run completes and every stage commits once."""
+"""Notifications are hints: whatever becomes of them, every run completes and every stage commits once."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ def without_bus(clients: Clients) -> Clients:
 
 
 @pytest.mark.timeout(300)
-def test_dropped_repeated_late_and_reordered_doorbells_cost_time_and_nothing_else(
+def test_dropped_repeated_late_and_reordered_notifications_cost_time_and_nothing_else(
     deployment: Deployment, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clients, sqs = virtual_clients(deployment.clients, clock)
@@ -64,7 +64,7 @@ def test_a_run_is_not_created_when_nobody_could_be_told_to_look_after_it(
 
 
 @pytest.mark.parametrize("code", ["ExpiredToken", "ThrottlingException"])
-def test_a_doorbell_that_could_not_be_rung_is_made_good_by_the_wake_armed_before(
+def test_a_notification_that_could_not_be_sent_is_made_good_by_the_wakeup_scheduled_before(
     deployment: Deployment, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
     clients, sqs = virtual_clients(deployment.clients, clock)
@@ -84,7 +84,7 @@ def test_a_doorbell_that_could_not_be_rung_is_made_good_by_the_wake_armed_before
 def test_sqs_that_fails_at_any_one_moment_loses_nothing(
     deployment: Deployment, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the first, second, … call of a run on, for five simulated seconds: armings as well as doorbells."""
+    """From the first, second, … call of a run on, for five simulated seconds: armings as well as notifications."""
     clients, sqs = virtual_clients(deployment.clients, clock)
     with deployment.engine(clients=without_bus(clients), clock=clock) as engine:
         for fails_at in range(1, 9):

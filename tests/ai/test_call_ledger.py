@@ -68,7 +68,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, 
     persistence.close()
 
 
-def check_books(bench: TestKernel, view: RunView) -> None:
+def check_ledger(bench: TestKernel, view: RunView) -> None:
     """Sum of logged calls = stage totals = run totals."""
     calls = bench.reads.ai_calls(view.run.id)
     cost, tokens = sum(call.cost or 0.0 for call in calls), sum(call.tokens for call in calls)
@@ -81,17 +81,17 @@ def check_books(bench: TestKernel, view: RunView) -> None:
 
 def test_success_failure_and_retry_are_all_in_the_totals(gateway: LiteLLMGateway) -> None:
     def body(ctx: StageContext[NoInput]) -> Out:
-        ctx.ai.generate_text("free", f"delivery {ctx.delivery}")
-        if ctx.delivery < 3:
+        ctx.ai.generate_text("free", f"attempt {ctx.attempt}")
+        if ctx.attempt < 3:
             raise ValueError("not yet")
-        return Out(said=ctx.delivery)
+        return Out(said=ctx.attempt)
 
     bench = kernel(one_stage(body), gateway)
     view = bench.run("w")
     assert view.run.status is Status.COMPLETED
-    assert [call.delivery for call in bench.reads.ai_calls(view.run.id)] == [1, 2, 3]
+    assert [call.attempt for call in bench.reads.ai_calls(view.run.id)] == [1, 2, 3]
     assert view.run.total_cost > 0
-    check_books(bench, view)
+    check_ledger(bench, view)
     completed = [event for event in bench.events.events if isinstance(event, WorkflowCompleted)]
     assert completed[0].total_cost == view.run.total_cost
 
@@ -113,8 +113,8 @@ def test_the_event_of_a_completed_stage_says_what_it_cost(gateway: LiteLLMGatewa
 def test_a_rerun_adds_to_what_the_run_and_its_stages_have_cost(gateway: LiteLLMGateway) -> None:
     def ask(stage_id: str) -> Any:
         def body(ctx: StageContext[NoInput]) -> Out:
-            if stage_id != "last" or ctx.attempt == 0:
-                ctx.ai.generate_text("free", f"{stage_id} {ctx.attempt}")
+            if stage_id != "last" or ctx.generation == 0:
+                ctx.ai.generate_text("free", f"{stage_id} {ctx.generation}")
             return Out()
 
         return define_stage(id=stage_id, name=stage_id, execute=body, input=NoInput, output=Out)
@@ -124,18 +124,18 @@ def test_a_rerun_adds_to_what_the_run_and_its_stages_have_cost(gateway: LiteLLMG
     before = bench.run("w")
     bench.dispatch(RunRerunFrom(workflow_run_id=before.run.id, from_stage_id="first"))
     view = bench.run_to_completion(before.run.id)
-    check_books(bench, view)
+    check_ledger(bench, view)
     assert len(bench.reads.ai_calls(view.run.id)) == 5
     assert [stage.total_cost > 0 for stage in view.stages] == [True, True, True]
 
 
-def test_what_a_lost_delivery_paid_for_is_given_again_and_stays_its_own(
+def test_what_a_lost_attempt_paid_for_is_given_again_and_stays_its_own(
     gateway: LiteLLMGateway, fake: FakeAIServer
 ) -> None:
     def body(ctx: StageContext[NoInput]) -> Out:
         ctx.ai.generate_text("free", "the same")
         ctx.ai.generate_text("free", "the same")
-        if ctx.delivery == 1:
+        if ctx.attempt == 1:
             raise KeyboardInterrupt  # as if the process were told to go, with the stage in its hands
         return Out()
 
@@ -145,9 +145,9 @@ def test_what_a_lost_delivery_paid_for_is_given_again_and_stays_its_own(
         bench.run_to_completion(run_id)
     view = bench.run_to_completion(run_id)
     assert view.run.status is Status.COMPLETED
-    assert [call.delivery for call in bench.reads.ai_calls(run_id)] == [1, 1]
+    assert [call.attempt for call in bench.reads.ai_calls(run_id)] == [1, 1]
     assert len(fake.chats()) == 2
-    check_books(bench, view)
+    check_ledger(bench, view)
 
 
 def test_a_call_whose_process_died_is_unsettled_and_counts_in_caps(
@@ -155,7 +155,7 @@ def test_a_call_whose_process_died_is_unsettled_and_counts_in_caps(
 ) -> None:
     def body(ctx: StageContext[NoInput]) -> Out:
         for number in range(4):
-            ctx.ai.generate_text("dime", f"{ctx.delivery} {number}", max_tokens=10)
+            ctx.ai.generate_text("dime", f"{ctx.attempt} {number}", max_tokens=10)
         return Out()
 
     bench = kernel(one_stage(body, run_budget=Budget(max_cost=1.0)), gateway)
@@ -171,13 +171,13 @@ def test_a_call_whose_process_died_is_unsettled_and_counts_in_caps(
             bench.run_to_completion(run_id)
     view = bench.run_to_completion(run_id)
     assert (view.run.status, view.run.failure_code) == (Status.FAILED, "BUDGET_EXCEEDED")
-    states = [(call.state, call.delivery) for call in bench.reads.ai_calls(run_id)]
+    states = [(call.state, call.attempt) for call in bench.reads.ai_calls(run_id)]
     assert states == [(CallState.RESERVED, 1), (CallState.SETTLED, 2), (CallState.SETTLED, 2)]
     assert len(fake.chats()) == 3
-    check_books(bench, view)
+    check_ledger(bench, view)
 
 
-def test_each_of_two_equal_batches_is_found_again_by_the_next_delivery(
+def test_each_of_two_equal_batches_is_found_again_by_the_next_attempt(
     gateway: LiteLLMGateway, fake: FakeAIServer
 ) -> None:
     seen: list[list[str]] = []
@@ -185,7 +185,7 @@ def test_each_of_two_equal_batches_is_found_again_by_the_next_delivery(
     def body(ctx: StageContext[NoInput]) -> Out:
         batch = ctx.ai.batch("free", OpenAIBatches("key", fake.url))
         seen.append([batch.submit([{"id": "a", "prompt": "hi"}], max_tokens=5).id for _ in range(2)])
-        if ctx.delivery == 1:
+        if ctx.attempt == 1:
             raise ValueError("not yet")
         return Out()
 
@@ -214,7 +214,7 @@ def test_of_five_calls_of_thirty_cents_in_flight_the_fourth_and_fifth_are_not_se
     assert view.jobs[0].attempt == 1
     assert len(fake.chats()) == 3
     assert view.run.total_cost == pytest.approx(0.9)
-    check_books(bench, view)
+    check_ledger(bench, view)
 
 
 def test_an_unknown_price_passes_a_cap_on_cost_only_when_it_is_given(

@@ -8,12 +8,12 @@ from constructs import Construct
 from cdk.constructs.queues import DeadLetters, ServedQueue
 
 
-class Wakes(Construct):
+class ControlQueue(Construct):
     """`timeout` is that of the function that reads the queue. `missed` keeps what schedules could not deliver."""
 
     def __init__(self, scope: Construct, construct_id: str, *, timeout: Duration) -> None:
         super().__init__(scope, construct_id)
-        self.control = ServedQueue(self, "Control", timeout=timeout)
+        self.served = ServedQueue(self, "Control", timeout=timeout)
         self.missed = DeadLetters(self, "Missed", of="schedules")
         group = scheduler.CfnScheduleGroup(self, "Schedules")
         self.group_name = group.ref
@@ -24,7 +24,7 @@ class Wakes(Construct):
             arn_format=ArnFormat.SLASH_RESOURCE_NAME,
         )
         deliver = iam.PolicyStatement(
-            actions=["sqs:SendMessage"], resources=[self.control.queue.queue_arn, self.missed.queue.queue_arn]
+            actions=["sqs:SendMessage"], resources=[self.served.queue.queue_arn, self.missed.queue.queue_arn]
         )
         self.role = iam.Role(
             self,

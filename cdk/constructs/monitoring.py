@@ -14,7 +14,7 @@ PERIOD = Duration.minutes(5)
 PERCENTILES = ("p50", "p95", "Maximum")
 
 
-class Watching(Construct):
+class Monitoring(Construct):
     """Every alarm of the deployment at a glance, and what its functions count under the name `service`."""
 
     def __init__(

@@ -25,7 +25,7 @@ class CancelFlag:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class Attempt:
     """One claimed job in this process: what was claimed, what its body recorded, whether it should stop."""
 
     claim: Claim
@@ -46,7 +46,7 @@ class Internal[R]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobStart(Internal[Delivery | NoClaim]):
+class JobStart(Internal[Attempt | NoClaim]):
     """Claim a job: the one named, or the most urgent due one of the pools (of one run, if given)."""
 
     worker_id: str
@@ -60,23 +60,23 @@ class JobStart(Internal[Delivery | NoClaim]):
 class JobHeartbeat(Internal[LeaseState]):
     """Renew the lease and write the logs and progress recorded since the last time."""
 
-    delivery: Delivery
+    attempt: Attempt
     lease_seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """How a delivery ended. `next` is the following stage, claimed already."""
+    """How an attempt ended. `next` is the following stage, claimed already."""
 
     outcome: Outcome | Ghost
-    next: Delivery | None = None
+    next: Attempt | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFinish(Internal[Finished]):
     """Commit an outcome, advance the run and, when `lease` is given and `may_start` agrees, claim its next stage."""
 
-    delivery: Delivery
+    attempt: Attempt
     outcome: Outcome
     lease: Lease | None = None
     may_start: Callable[[Stage[Any, Any, Any]], bool] = lambda _stage: True
@@ -84,19 +84,16 @@ class JobFinish(Internal[Finished]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRelease(Internal[bool]):
-    """Hand a delivery back: the job is PENDING again and the delivery is not counted.
+    """Release the lease of an attempt that does not count: the job is PENDING again, and due in `seconds`."""
 
-    At once, or after `seconds`, which then says `why`.
-    """
-
-    delivery: Delivery
+    attempt: Attempt
     seconds: float = 0.0
-    why: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobTimeout(Internal[bool]):
-    """A body ran past its time: the delivery fails with `StageTimeout`, so that its late result cannot be committed."""
+    """A body ran past its time: the attempt fails with `StageTimeout`, so that its late result cannot be committed."""
 
     workflow_run_id: str
     job_id: str
@@ -106,7 +103,7 @@ class JobTimeout(Internal[bool]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseRelease(Internal[int]):
-    """Take back all that these workers hold, at once: they are known to be dead, or (`refund`) hand it back."""
+    """Release every lease of these workers at once: they are dead, or (`uncounted`) they give their jobs up."""
 
     worker_ids: tuple[str, ...]
-    refund: bool = False
+    uncounted: bool = False

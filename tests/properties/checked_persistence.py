@@ -16,7 +16,7 @@ class Rows:
     jobs: dict[str, JobRecord]
 
 
-class Watching(WrappedPersistence):
+class CheckedPersistence(WrappedPersistence):
     """Looks at every row after every transaction: moves must be allowed ones, and every change a new version."""
 
     def __init__(self, inner: Persistence) -> None:
@@ -24,15 +24,15 @@ class Watching(WrappedPersistence):
         self._before = Rows({}, {}, {})
 
     def transact[T](self, work: Callable[[Tx], T]) -> T:
-        return self._watched(lambda: self.inner.transact(work))
+        return self._checked(lambda: self.inner.transact(work))
 
     def apply(self, write_set: WriteSet) -> Applied:
-        return self._watched(lambda: self.inner.apply(write_set))
+        return self._checked(lambda: self.inner.apply(write_set))
 
     def claim(self, request: ClaimRequest) -> Claim | NoClaim:
-        return self._watched(lambda: self.inner.claim(request))
+        return self._checked(lambda: self.inner.claim(request))
 
-    def _watched[T](self, write: Callable[[], T]) -> T:
+    def _checked[T](self, write: Callable[[], T]) -> T:
         answer = write()
         after = self.inner.read(_all_rows)
         for kind, before, now in (

@@ -121,7 +121,7 @@ def test_every_kind_of_call_is_in_all_sums_of_a_failed_run_and_of_its_rerun(
     assert (trouble["total_tokens"], trouble["unknown"]) == (110_000, 1)
     assert trouble["total_cost"] == pytest.approx(50_000 * 3e-6 + 50_000 * 1e-6 + 10_000 * 7e-6)
     assert trouble["unsettled_cost"] > 0
-    assert {(each["stage_id"], each["delivery"]) for each in costs["stages"] if each["lost"]} == {("stumble", 1)}
+    assert {(each["stage_id"], each["attempt"]) for each in costs["stages"] if each["lost"]} == {("stumble", 1)}
 
     again = engine("runs", "rerun", run_id, "--from", "stumble", "-o", "json")
     assert (again.code, again.json["status"]) == (0, "COMPLETED")
@@ -129,8 +129,8 @@ def test_every_kind_of_call_is_in_all_sums_of_a_failed_run_and_of_its_rerun(
     assert all_calls[: len(calls)] == calls
     assert len(all_calls) == len(calls) + 9
     assert after["total_cost"] > costs["total_cost"] > CENT
-    assert {each["attempt"] for each in after["stages"] if each["stage_id"] == "end"} == {0, 1}
-    lost = {(each["stage_id"], each["attempt"], each["delivery"]) for each in after["stages"] if each["lost"]}
+    assert {each["generation"] for each in after["stages"] if each["stage_id"] == "end"} == {0, 1}
+    lost = {(each["stage_id"], each["generation"], each["attempt"]) for each in after["stages"] if each["lost"]}
     assert lost == {("stumble", 0, 1), ("stumble", 1, 1)}
 
 
@@ -150,7 +150,7 @@ def test_a_stage_that_is_retried_after_it_submitted_does_not_submit_again(
     engine: Call, store: str, fake: FakeAIServer, tmp_path: Path
 ) -> None:
     run = engine("run", "submitting", "-o", "json").json
-    assert (run["status"], run["stages"][0]["deliveries"]) == ("COMPLETED", 2)
+    assert (run["status"], run["stages"][0]["attempts"]) == ("COMPLETED", 2)
     assert len([path for path, _ in fake.requests if path.endswith("/batches")]) == 1
     _, calls = check(engine, store, tmp_path, run["run_id"])
     assert [call.call_type for call in calls] == ["batch", "batch_item"]

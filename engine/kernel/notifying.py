@@ -1,0 +1,30 @@
+"""Rings for jobs that are committed, so that a lost notification costs time and nothing else."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from engine.kernel.commands import RunReconcile
+from engine.kernel.deps import Deps
+from engine.ports.job_transport import JobNotification
+
+SAFETY_WAKE = timedelta(seconds=90)
+
+
+def schedule_wakeup(run_id: str, at: datetime, deps: Deps) -> None:
+    """Asks for the run to be reconciled at that time."""
+    deps.scheduler.wake(RunReconcile(workflow_run_id=run_id).model_dump(mode="json"), at)
+
+
+def notify(notifications: Sequence[JobNotification], deps: Deps, *, waiting_since: datetime | None = None) -> None:
+    """Rings, and first arms a look at the run in case nobody comes.
+
+    Callers answer for a message of their own until this returns, so a crash in between is noticed by its redelivery.
+    The longer the jobs have waited the later is the look, so that a long queue is not rung for over and over.
+    """
+    if not notifications:
+        return
+    now = deps.clock.now()
+    waited = now - waiting_since if waiting_since is not None else timedelta()
+    for run_id in dict.fromkeys(notification.workflow_run_id for notification in notifications):
+        schedule_wakeup(run_id, now + max(SAFETY_WAKE, waited), deps)
+    deps.job_transport.notify(notifications)
