@@ -18,7 +18,7 @@ from engine.hosts import WorkerHost, run_and_wait
 from engine.hosts.job_runner import JobReport, JobRunner
 from engine.hosts.lease_keeper import LeaseKeeper
 from engine.kernel import Deps, Kernel, LocalExecutor, OutboxFlush, RunCreate
-from engine.kernel.in_process_job_transport import InProcessJobTransport
+from engine.adapters.local.job_transport import InProcessJobTransport
 from engine.ports.persistence import Persistence
 from engine.testing.kernel import Workflows
 

@@ -1,1 +1,1 @@
-"""What is deployed: the bundles, and the infrastructure they run on."""
+"""The deployment: the bundles, and the infrastructure that they run on."""

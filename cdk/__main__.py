@@ -1,4 +1,4 @@
-"""What cdk.json runs. Node comes with the environment, so that none need be installed."""
+"""The app that cdk.json runs. Its Node comes with the environment."""
 
 import os
 from pathlib import Path

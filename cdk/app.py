@@ -1,4 +1,4 @@
-"""The deployment that cdk.json and the command line describe: two stacks, and the rules they are held to."""
+"""Builds the deployment of cdk.json and the command line: two stacks, checked by cdk-nag."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ from cdk.stacks.data import DataStack
 SKIP_BUNDLING = "skip-bundling"
 BUNDLING_STACKS = "aws:cdk:bundling-stacks"
 UNTAGGED = ["AWS::RDS::DBProxyTargetGroup"]
-"""What CloudFormation takes no tags for, though the CDK would write them."""
+"""Resource types that the CDK would tag but CloudFormation cannot."""
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""Deployment packages for Lambda, made without Docker: the same bytes from the same locks and the same sources.
+"""Builds Lambda bundles without Docker, reproducibly: the same locks and sources give the same bytes.
 
-`python -m cdk.bundling` makes all of them. Packages come as wheels for the target, checked against the hashes of
-their lock; modules are byte-compiled for the paths they have on Lambda, which cannot write there. The bytes depend on
-the Python that compiles and the zlib that packs, but on nothing else of the machine.
+`python -m cdk.bundling` builds all of them. Packages are wheels for the target, checked against the hashes of their
+lock. Modules are byte-compiled for their paths on Lambda, where the file system is read-only. The bytes depend on the
+compiling Python and on zlib, and on nothing else of the machine.
 """
 
 import argparse
@@ -29,14 +29,14 @@ from cdk.byte_code import PYTHON_TAG, compile_modules
 ROOT = Path(__file__).parents[1]
 GLIBC_MINOR = 28
 UNPACKED_LIMIT = 262_144_000
-"""Bytes. Lambda refuses more, layers included."""
+"""Lambda's limit in bytes, layers included."""
 
 KEPT_SECONDS = 7 * 24 * 3600
-"""After so long without use, installed packages are removed."""
+"""Installed packages are removed after so long without use."""
 
 SOURCES = ("engine", "functions")
 LOCAL_SOURCES = ("engine/cli/", "engine/localcloud/", "engine/testing/")
-"""For laptops only; what they import is in no bundle."""
+"""Sources for laptops only. Their imports are in no bundle."""
 
 UNUSED = (
     ".lock",
@@ -48,7 +48,7 @@ UNUSED = (
 )
 
 CREDENTIAL_SERVICES = frozenset({"sts", "sso", "sso-oidc", "signin"})
-"""What boto3 may speak to before any call of ours."""
+"""The services that boto3 may call by itself."""
 
 UNIX = 3
 FILE_MODE = 0o100644
@@ -57,7 +57,7 @@ RUN_AT_START = re.compile(r"(sitecustomize|usercustomize)\b.*|(.*/)?[^/]+\.pth")
 
 
 class BundleRefused(Exception):
-    """A bundle that Lambda would not load, or that would do more than be loaded; the message names the file."""
+    """A bundle that Lambda cannot load, or that runs code when Python starts. The message names the file."""
 
 
 class Architecture(StrEnum):
@@ -75,10 +75,10 @@ class Architecture(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """What goes into a function: the sources, and the packages of a lock.
+    """The content of a function: the sources, and the packages of a lock.
 
-    Without what matches `unused`, and without the modules that begin by importing one of `absent`: packages that are
-    in no lock, so that these modules could not be imported anyway.
+    Files that match `unused` are left out. So are modules that import one of `absent` first: no lock has these
+    packages, so the modules could not be imported.
     """
 
     name: str
@@ -96,11 +96,11 @@ AI = Bundle(
         "litellm/proxy/_experimental/out",
         "litellm/proxy/swagger",
         "litellm/proxy/_lazy_openapi_snapshot.json",
-        # Makes downloads from a model hub faster; what asks for it does without.
+        # An optional accelerator of downloads from a model hub.
         "hf_xet",
         "hf_xet-*.dist-info",
     ),
-    # Most of that server. The rest of it stays: the library imports some.
+    # Most of the proxy server. The library imports the rest.
     absent=frozenset({"fastapi"}),
 )
 BUNDLES = (CONTROL, AI)
@@ -108,7 +108,7 @@ BUNDLES = (CONTROL, AI)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """A finished bundle. Sizes in bytes; `left_out` are sources that git does not track."""
+    """A finished bundle. Sizes are in bytes; `left_out` are sources that git does not track."""
 
     path: Path
     unpacked: int
@@ -132,10 +132,10 @@ def build(
     build_folder: Path | None = None,
     untracked: bool = False,
 ) -> Built:
-    """Makes build/bundles/NAME-ARCHITECTURE.zip of the sources that git tracks, as they are now.
+    """Builds build/bundles/NAME-ARCHITECTURE.zip from the working copy of the sources that git tracks.
 
-    With `untracked`, for tests of work in progress, also of those it could track, into NAME-ARCHITECTURE-untracked.zip.
-    Raises `BundleRefused`. Packages are installed once per lock, into build/packages.
+    With `untracked`, for tests of work in progress, it adds sources that git does not ignore, and builds
+    NAME-ARCHITECTURE-untracked.zip. Packages are installed once per lock, into build/packages. Raises `BundleRefused`.
     """
     folder = build_folder or root / "build"
     target = folder / "bundles" / f"{bundle.name}-{architecture}{'-untracked' if untracked else ''}.zip"
@@ -150,7 +150,7 @@ def build(
 def contents(
     bundle: Bundle, architecture: Architecture, *, root: Path, build_folder: Path, untracked: bool = False
 ) -> Iterator[Mapping[str, Path]]:
-    """What `build` packs: where each entry can be read meanwhile. Raises `BundleRefused`."""
+    """The entries of the bundle, each with the file to read it from. Raises `BundleRefused`."""
     if sys.implementation.cache_tag != PYTHON_TAG:
         raise BundleRefused(f"modules are compiled by {sys.implementation.cache_tag}; Lambda runs {PYTHON_TAG}")
     packages = installed(bundle, architecture, root=root, cache=build_folder / "packages")
@@ -171,7 +171,7 @@ def _sizes(entries: Mapping[str, Path]) -> Counter[str]:
 
 
 def refuse(entries: Mapping[str, Path], architecture: Architecture) -> None:
-    """Raises `BundleRefused` for what must not be in a bundle."""
+    """Raises `BundleRefused` for a file that must not be in a bundle."""
     for name, path in entries.items():
         if RUN_AT_START.fullmatch(name):
             raise BundleRefused(f"{name} is executed whenever Python starts")
@@ -221,7 +221,7 @@ def _is_platform(platform: str, architecture: Architecture) -> bool:
 
 
 def installed(bundle: Bundle, architecture: Architecture, *, root: Path, cache: Path) -> Path:
-    """A folder with the packages of a lock, compiled and without what nobody uses. Made once, then shared."""
+    """The folder with a lock's packages, compiled, without unused files. It is built once and shared."""
     lock = root / bundle.lock
     recipe = b"".join(Path(module).read_bytes() for module in (__file__, byte_code.__file__))
     key = hashlib.sha256(lock.read_bytes() + recipe + sys.version.encode())
@@ -240,7 +240,7 @@ def installed(bundle: Bundle, architecture: Architecture, *, root: Path, cache: 
         try:
             unfinished.rename(folder)
         except OSError:
-            # Another process may have come first with the same.
+            # Another process may have built the same folder first.
             if not folder.exists():
                 raise
     _forget_old(cache)
@@ -278,7 +278,7 @@ def _prune_unimportable(folder: Path, absent: Set[str]) -> None:
     if present := sorted(absent & {path.name for path in folder.iterdir()}):
         raise BundleRefused(f"{present[0]} is in the lock, and said to be absent")
     for path in folder.rglob("*.py") if absent else ():
-        # A package without its __init__ could be imported after all.
+        # A package without its __init__ could still be imported, as a namespace package.
         if path.name != "__init__.py" and absent & set(_imported_first_thing(path)):
             path.unlink()
 
@@ -296,7 +296,7 @@ def _imported_first_thing(module: Path) -> Iterator[str]:
 
 def _copy(names: Iterable[str], root: Path, target: Path) -> None:
     for name in names:
-        # Removed, but not from git as yet.
+        # Deleted, but still tracked by git.
         if (root / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / name, target / name)
@@ -345,7 +345,7 @@ def _pack(entries: Mapping[str, Path], target: Path) -> None:
     unfinished = target.with_suffix(f".{os.getpid()}")
     with zipfile.ZipFile(unfinished, "w") as archive:
         for name in sorted(entries):
-            # Without a date of its own it is of 1980.
+            # The default date is in 1980.
             entry = zipfile.ZipInfo(name)
             entry.create_system, entry.external_attr = UNIX, FILE_MODE << 16
             archive.writestr(entry, entries[name].read_bytes(), zipfile.ZIP_DEFLATED)

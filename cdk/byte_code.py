@@ -1,4 +1,4 @@
-"""Byte-compiling modules for the place they have on Lambda, which cannot write there, to the same bytes every time."""
+"""Byte-compiles modules for their paths on Lambda, reproducibly."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 TASK_ROOT = "/var/task"
 PYTHON_TAG = "cpython-313"
 SHARES = 4
-"""How many processes compile, each a fixed share: what a process compiled before shows in what it writes."""
+"""The number of compiling processes. Each gets a fixed share: earlier modules of a process affect its output."""
 
 
 def compile_modules(folder: Path) -> None:
@@ -19,7 +19,7 @@ def compile_modules(folder: Path) -> None:
 
 
 def _compile(folder: Path, modules: list[str]) -> None:
-    # The hash of the source in a .pyc is never compared on Lambda: nothing changes there, and reading costs.
+    # Python does not compare the source's hash on Lambda: the files cannot change there, and reading them costs time.
     options = ["-q", "-f", "-p", TASK_ROOT, "-i", "-", "--invalidation-mode", "unchecked-hash"]
     subprocess.run(
         [sys.executable, "-S", "-P", "-W", "ignore", "-m", "compileall", *options],

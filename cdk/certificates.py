@@ -1,4 +1,4 @@
-"""The authorities by which functions know that they speak to their database."""
+"""The root certificates by which functions verify their database."""
 
 import ssl
 from pathlib import Path
@@ -8,15 +8,16 @@ from cdk.config import Config, ConfigRefused, DatabaseKind
 
 RDS = "functions/rds-global-bundle.pem"
 PROXY = "functions/amazon-trust-roots.pem"
-"""RDS Proxy has certificates of Amazon Trust Services, not of RDS."""
+"""RDS Proxy has certificates of Amazon Trust Services instead of RDS."""
 
 END = "-----END CERTIFICATE-----"
 BEGIN = "-----BEGIN CERTIFICATE-----"
 
 
 def check_certificates(config: Config, region: str | None, bundle: Path = ROOT / RDS) -> None:
-    """Functions trust RDS by the authorities AWS publishes, which travel in the bundle. `region` is None where no
-    credentials say which it is. Raises `ConfigRefused`.
+    """Checks that the bundle has the root certificates of RDS in `region`. Raises `ConfigRefused`.
+
+    `region` is None without credentials that name it.
     """
     if config.database is DatabaseKind.EXTERNAL:
         return
@@ -31,8 +32,8 @@ def check_certificates(config: Config, region: str | None, bundle: Path = ROOT /
 
 
 def vouch_for(region: str, bundle: Path) -> bool:
-    """Whether `bundle` has root certificates of RDS in that region."""
+    """True when `bundle` has root certificates of RDS in that region."""
     wanted = f"Amazon RDS {region} Root CA".encode()
     parts = bundle.read_text(encoding="ascii").split(END)[:-1]
-    # The name stands in a certificate as it is, without compression.
+    # A certificate contains the name as plain text.
     return any(wanted in ssl.PEM_cert_to_DER_cert(BEGIN + part.partition(BEGIN)[2] + END) for part in parts)

@@ -1,6 +1,7 @@
-"""What a deployment is to be like: `settings` in cdk.json, over them one of `environments`, over that the command line.
+"""The configuration of a deployment: `settings` in cdk.json, then one of `environments`, then the command line.
 
-`-c environment=NAME` chooses (default: dev); `-c engine:KEY=VALUE` replaces one key, its value JSON or plain text.
+`-c environment=NAME` chooses the environment (default: dev). `-c engine:KEY=VALUE` replaces one key; its value is JSON
+or plain text.
 """
 
 import json
@@ -16,7 +17,7 @@ from cdk.bundling import Architecture
 DEFAULT_ENVIRONMENT = "dev"
 OVERRIDE = "engine:"
 CONNECTIONS_PER_ACU = 189
-"""What Aurora's default max_connections gives for each ACU of the maximum; 2,000 at most when the minimum is low."""
+"""Connections per ACU of the maximum, by Aurora's default max_connections; 2,000 at most when the minimum is low."""
 CONNECTIONS_AT_LOW_MINIMUM = 2_000
 CONNECTIONS_PER_FUNCTION = 3
 SHARE_OF_CONNECTIONS = 0.7
@@ -25,7 +26,7 @@ SECRET_ARN = r"^arn:[\w-]+:secretsmanager:[\w-]+:\d{12}:secret:.+$"
 
 
 class ConfigRefused(Exception):
-    """A deployment that cannot be; the message is one sentence that names the key."""
+    """An invalid configuration. The message is one sentence that names the key."""
 
 
 class DatabaseKind(StrEnum):
@@ -35,7 +36,7 @@ class DatabaseKind(StrEnum):
 
 
 class NetworkKind(StrEnum):
-    """How functions reach AWS: over IPv6, through a NAT gateway, by interface endpoints, or without a VPC."""
+    """The functions' way to AWS: IPv6, a NAT gateway, interface endpoints, or no VPC."""
 
     DUALSTACK = "dualstack"
     NAT = "nat"
@@ -44,7 +45,7 @@ class NetworkKind(StrEnum):
 
 
 class MaintenanceKind(StrEnum):
-    """A sweep every six hours, so that the database can pause, or every minute."""
+    """The interval of the maintenance tick: six hours, so that the database can pause, or a minute."""
 
     ON_DEMAND = "on-demand"
     CONTINUOUS = "continuous"
@@ -60,7 +61,7 @@ class _Part(BaseModel):
 
 
 class Pool(_Part):
-    """A compute class. `memory` in MB, `timeout` in seconds, `concurrency`: invocations at once at most."""
+    """A compute class. `memory` is in MB, `timeout` in seconds; `concurrency` limits simultaneous invocations."""
 
     memory: int = Field(default=1024, ge=128, le=10_240)
     timeout: int = Field(default=300, ge=30, le=900)
@@ -88,9 +89,11 @@ class Instance(_Part):
 
 
 class Config(_Part):
-    """`external_secret` is the ARN of a secret with the field `password`, for a URL without one; `model_keys` of one
-    with a field for each provider of models, such as OPENAI_API_KEY. `keep_data` protects database and bucket from
-    `cdk destroy`. `alarm_topic` is the ARN of an SNS topic.
+    """The validated configuration.
+
+    `external_secret` is the ARN of a secret with the field `password`, for a URL without one. `model_keys` is the ARN
+    of a secret with a field for each provider of models, such as OPENAI_API_KEY. `keep_data` protects the database and
+    the bucket from `cdk destroy`. `alarm_topic` is the ARN of an SNS topic.
     """
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,40}$")

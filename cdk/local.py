@@ -1,6 +1,6 @@
 """The real stacks on an emulated AWS: `python -m cdk.local deploy`, and `destroy`.
 
-The emulator and its PostgreSQL go on running in a process of their own, found by a file in build/local-cloud.
+The emulator and its PostgreSQL keep running in a process of their own. A file in build/local-cloud names it.
 """
 
 import argparse
@@ -30,7 +30,7 @@ STOP_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """Where the emulator and its database are, and which process keeps them."""
+    """The addresses of the emulator and its database, and the process that runs them."""
 
     endpoint: str
     database_url: str
@@ -39,11 +39,11 @@ class Cloud:
 
     @property
     def environment(self) -> dict[str, str]:
-        """For the CDK, the CLI of the engine, or any AWS client."""
+        """The environment variables for the CDK, the engine's CLI, or another AWS client."""
         return CREDENTIALS | {"AWS_ENDPOINT_URL": self.endpoint}
 
     def cdk(self, *arguments: str, output: Path, stdout: int | None = None) -> subprocess.CompletedProcess[str]:
-        """The real CDK command line against this cloud. Raises `CalledProcessError`."""
+        """Runs the real CDK command line against this cloud. Raises `CalledProcessError`."""
         home = output.parent / "home"
         home.mkdir(parents=True, exist_ok=True)
         foreign = ("AWS_", "CDK", "PYTHONDONTWRITEBYTECODE")
@@ -52,7 +52,7 @@ class Cloud:
         return subprocess.run(
             [str(NODE), str(CLI), *arguments, "--output", str(output), *context],
             cwd=self.checkout,
-            # The command line keeps accounts it has seen in its home; this one is not real.
+            # The CDK caches account ids in its home; this account is not real.
             env=inherited | self.environment | {"HOME": str(home)},
             text=True,
             stdin=subprocess.DEVNULL,

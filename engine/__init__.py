@@ -1,4 +1,4 @@
-"""What workflow authors import. Loads nothing but the definitions."""
+"""The public API of workflow authors. It loads only the definitions."""
 
 from engine.definition.budget import Budget
 from engine.definition.builder import WorkflowBuilder, define_workflow

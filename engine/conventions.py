@@ -1,4 +1,4 @@
-"""Well-known annotation keys, and how to declare your own.
+"""Well-known annotation keys, and the function to declare more.
 
 Keys are dotted and lowercase; a plural name holds a list.
 """
@@ -22,7 +22,7 @@ _KEY = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)+")
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who says something: `kind` is "user", "agent", "system" …"""
+    """The author of an annotation. `kind` is "user", "agent", "system" …"""
 
     kind: str
     id: str
@@ -38,7 +38,7 @@ class TypedKey[T]:
     _adapter: TypeAdapter[T] = field(repr=False, compare=False)
 
     def to_json(self, value: T) -> Json:
-        """The JSON form of the value. `TypeError` when it is of another type."""
+        """The JSON form of the value. Raises `TypeError` when it has another type."""
         try:
             stored = to_jsonable_python(self._adapter.validate_python(value, strict=True))
             json.dumps(stored, allow_nan=False)
@@ -52,7 +52,7 @@ class TypedKey[T]:
 
 
 def typed_key[T](key: str, value_type: type[T]) -> TypedKey[T]:
-    """Declare an annotation key and the type of its values. `DefinitionError` for a malformed key."""
+    """Declare an annotation key and the type of its values. Raises `DefinitionError` for a malformed key."""
     if not _KEY.fullmatch(key):
         raise DefinitionError(
             f"annotation key {key!r} is not allowed: use lowercase letters, digits and _, "
@@ -62,7 +62,7 @@ def typed_key[T](key: str, value_type: type[T]) -> TypedKey[T]:
 
 
 class Trigger:
-    """What started a run."""
+    """The trigger of a run."""
 
     source = typed_key("trigger.source", str)
     parent_run_id = typed_key("trigger.parent_run_id", str)
@@ -72,7 +72,7 @@ class Trigger:
 
 
 class Decision:
-    """What was decided, and why."""
+    """A decision, and its reasons."""
 
     outcome = typed_key("decision.outcome", str)
     rationale = typed_key("decision.rationale", str)
@@ -82,7 +82,7 @@ class Decision:
 
 
 class Approval:
-    """Who approved it, when, under which rules."""
+    """An approval: by whom, when, under which rules."""
 
     approvers = typed_key("approval.approvers", list[str])
     timestamp: TypedKey[datetime] = TypedKey("approval.timestamp", datetime, TypeAdapter(AwareDatetime))
@@ -90,7 +90,7 @@ class Approval:
 
 
 class Revision:
-    """What this run replaces."""
+    """The run that this run replaces."""
 
     previous_run_id = typed_key("revision.previous_run_id", str)
     reason = typed_key("revision.reason", str)

@@ -22,7 +22,7 @@ SHARED_VARIABLES: Mapping[str, str] = {
 
 
 class Pool(BaseModel):
-    """A compute class on AWS: its work queue, and how long its function may run, in seconds."""
+    """A compute class on AWS: its work queue, and the timeout of its function in seconds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,19 +31,19 @@ class Pool(BaseModel):
 
 
 class Settings(BaseModel):
-    """What a process needs to know. Immutable. Each field is set by the variable ENGINE_ + its name in capitals, but
-    for DATABASE_URL, INLINE_OUTPUT_MAX_BYTES, AI_LOG_CONTENT and the keys of providers.
+    """The settings of a process. The variable ENGINE_ + a field's name in capitals sets it, except for DATABASE_URL,
+    INLINE_OUTPUT_MAX_BYTES, AI_LOG_CONTENT and the keys of providers.
 
     `home`: where the embedded profile keeps its database, blobs and locks. `registry`: `module:attribute` of the
     mapping of workflow ids. `code`: the folder from which the registry's modules are imported, besides the Python path.
     `inline_output_max_bytes`: outputs up to this size stay in their row; 0 sends all to the blob store.
-    `ai_log_content`: what is kept of prompts and answers (hash: enough to compare, none: nothing). `ai_base_url`: an
-    OpenAI-compatible server that answers for every model, instead of the providers; `ai_api_key` is its key.
+    `ai_log_content`: the stored form of prompts and answers (full, hash or none). `ai_base_url`: an OpenAI-compatible
+    server that answers for every model, instead of the providers; `ai_api_key` is its key.
 
-    Profile aws: `pools` as JSON, one entry a pool; `bucket` for blobs; `event_bus`; the control queue that wakes
-    go to, with the role and dead-letter queue of its schedules; `dead_letter_queue_url` for messages nobody can
-    read. `database_login`: `url` (all in DATABASE_URL), `iam` (signed tokens) or `secret` (`database_secret`: its ARN).
-    `database_role`: the role of all but the migration, which makes it. `model_keys_secret`: ARN of a secret with the
+    Profile aws: `pools` as JSON, one entry a pool; `bucket` for blobs; `event_bus`; the control queue for wake-ups,
+    with the role and dead-letter queue of its schedules; `dead_letter_queue_url` for undecodable messages.
+    `database_login`: `url` (all in DATABASE_URL), `iam` (signed tokens) or `secret` (`database_secret`: its ARN).
+    `database_role`: the functions' role, which the migration creates. `model_keys_secret`: ARN of a secret with the
     keys of model providers, a JSON object by variable name.
     """
 
@@ -77,9 +77,9 @@ class Settings(BaseModel):
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
-        """Settings from environment variables; overrides that are not None win.
+        """Settings from environment variables. Overrides that are not None take precedence.
 
-        Raises `SettingsError` naming each variable that is unknown, missing or has a value that cannot be used.
+        Raises `SettingsError` with each variable that is unknown, missing or invalid.
         """
         variables = os.environ if environ is None else environ
         unknown = sorted(name for name in variables if name.startswith(PREFIX) and name not in _fields())
@@ -116,7 +116,7 @@ class Settings(BaseModel):
 
     @property
     def store_url(self) -> str:
-        """The database's URL: the one given, or the embedded SQLite file."""
+        """The given URL of the database, or that of the embedded SQLite file."""
         return self.database_url or f"sqlite:///{self.home / 'engine.db'}"
 
     @property

@@ -11,7 +11,7 @@ from engine.adapters.aws.job_message import UndecodableMessage, decode_wake
 from engine.adapters.aws.queue_messages import retry_delay
 from engine.domain.errors import EngineError, InvalidInput, NotFound, RefusedError, StoreError
 from engine.hosts.serverless import ServerlessHost
-from engine.kernel.queries import answer_query
+from engine.reading.queries import answer_query
 from functions.metering import Metric, measure, metrics
 from functions.runtime import engine, invocation_host, logger
 

@@ -16,7 +16,7 @@ from engine.ai.binding import StageAI
 from engine.bootstrap.aws import AwsEngine
 from engine.domain.ai_calls import AICallRecord
 from engine.domain.events import Event, StageCompleted
-from engine.kernel.attempts import Attempt
+from engine.execution.attempt import Attempt
 from engine.kernel.kernel import Kernel
 from engine.ports.clock import Clock
 from engine.ports.event_sink import BatchingSink

@@ -39,7 +39,7 @@ def invocation_host(context: LambdaContext) -> ServerlessHost:
 
 
 def _on_sigterm(release_leases: Callable[[], int]) -> None:
-    """Releases leases and ends the process on SIGTERM, because a frozen body must not continue in a later invocation."""
+    """Ends the process on SIGTERM and releases its leases: a frozen body must not continue in a later invocation."""
 
     def leave(_number: int, _frame: FrameType | None) -> None:
         # In another thread, because the main thread may be inside a transaction.

@@ -230,7 +230,7 @@ MUTANTS = (
     ),
     Mutant(
         "retry cap",
-        "engine/kernel/perform.py",
+        "engine/execution/perform.py",
         "again = job.attempt < job.max_attempts and ",
         "again = ",
         f"{KERNEL}/test_executing.py::test_failures_are_retried_with_growing_waits_up_to_the_cap",
@@ -348,7 +348,7 @@ MUTANTS = (
     ),
     Mutant(
         "a refused event holds back the later ones",
-        "engine/kernel/flushing.py",
+        "engine/publishing/outbox.py",
         "                return arrived, refusal\n",
         "                pass\n",
         f"{FAULTS}/test_events_in_order.py::test_a_refused_event_holds_back_the_later_ones_of_its_run_only",
@@ -363,7 +363,7 @@ MUTANTS = (
     ),
     Mutant(
         "plugins that had the event are skipped",
-        "engine/kernel/plugins.py",
+        "engine/publishing/plugins.py",
         " and plugin.id not in skip",
         "",
         f"{FAULTS}/test_events_in_order.py::test_a_replayed_dead_letter_arrives_late_and_only_where_it_failed",
@@ -377,7 +377,7 @@ MUTANTS = (
     ),
     Mutant(
         "blobs of the own run only",
-        "engine/kernel/storage.py",
+        "engine/execution/storage.py",
         'if not key.startswith(f"{self._run_prefix}/"):',
         "if not key.startswith(self._run_prefix):",
         f"{FAULTS}/test_blob_prefixes.py::test_a_stage_cannot_reach_blobs_outside_its_run",

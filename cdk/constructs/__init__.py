@@ -1,1 +1,1 @@
-"""One capability each; what a construct needs is given by keyword."""
+"""Each construct is one capability. Its inputs are keyword arguments."""

@@ -1,4 +1,4 @@
-"""The bucket that values too large for a row, artifacts and uploads go to."""
+"""The bucket for artifacts, uploads, and values that are too large for a row."""
 
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_iam as iam
@@ -11,7 +11,7 @@ UNFINISHED_UPLOADS = Duration.days(7)
 
 
 class Blobs(Construct):
-    """Encrypted, over TLS only, never public. What is deleted can be got back for 30 days."""
+    """An encrypted, private bucket, for TLS only. Deleted objects can be restored for 30 days."""
 
     def __init__(self, scope: Construct, construct_id: str, *, keep: bool) -> None:
         super().__init__(scope, construct_id)
@@ -36,7 +36,7 @@ class Blobs(Construct):
         self.bucket.add_to_resource_policy(self._no_old_signatures())
 
     def _no_old_signatures(self) -> iam.PolicyStatement:
-        """Whoever signs a URL, and for however long: it is good for 15 minutes."""
+        """Limits every signed URL to 15 minutes."""
         return iam.PolicyStatement(
             sid="NoOldSignatures",
             effect=iam.Effect.DENY,

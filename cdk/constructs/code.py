@@ -1,4 +1,4 @@
-"""What functions run: the bundles of `cdk.bundling`, one asset each."""
+"""The code of functions: the bundles of `cdk.bundling`, one asset each."""
 
 import shutil
 from functools import cache
@@ -12,25 +12,25 @@ from cdk.config import BundleName
 
 BUNDLES = {BundleName.CONTROL: CONTROL, BundleName.AI: AI}
 SOURCE = ROOT / "requirements"
-"""CDK wants a folder to begin with; only the bundle made of it counts."""
+"""CDK needs a source folder. The asset is the bundle built from it."""
 
 
 @jsii.implements(ILocalBundling)
 class WithoutDocker:
-    """Puts a finished bundle where CDK wants it."""
+    """Copies a finished bundle into CDK's output folder."""
 
     def __init__(self, bundle: BundleName, architecture: Architecture) -> None:
         self._bundle, self._architecture = bundle, architecture
 
     def try_bundle(self, output_dir: str, *_options: object, **_more: object) -> bool:
-        """Always succeeds, or raises `BundleRefused`: there is no other way to make it."""
+        """Gives True or raises `BundleRefused`. There is no fallback to Docker."""
         shutil.copy(build(BUNDLES[self._bundle], self._architecture).path, output_dir)
         return True
 
 
 @cache
 def bundled_code(bundle: BundleName, architecture: Architecture) -> lambda_.Code:
-    """The same object for all functions of a bundle, so that it is made and uploaded once."""
+    """Gives all functions of a bundle the same object, so that it is built and uploaded once."""
     return lambda_.Code.from_asset(
         str(SOURCE),
         asset_hash_type=AssetHashType.OUTPUT,

@@ -1,4 +1,4 @@
-"""The control queue, and the one-time schedules that send to it what is due later than a message may wait."""
+"""The control queue for commands, and one-time schedules for commands due later than an SQS delay allows."""
 
 from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_iam as iam
@@ -9,7 +9,7 @@ from cdk.constructs.queues import DeadLetters, ServedQueue
 
 
 class ControlQueue(Construct):
-    """`timeout` is that of the function that reads the queue. `missed` keeps what schedules could not deliver."""
+    """`timeout` is that of the function that reads the queue. `missed` holds commands that schedules could not send."""
 
     def __init__(self, scope: Construct, construct_id: str, *, timeout: Duration) -> None:
         super().__init__(scope, construct_id)

@@ -1,4 +1,4 @@
-"""PostgreSQL, and how functions log in to it."""
+"""PostgreSQL, and the functions' login to it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ PORT = 5432
 DATABASE = "engine"
 OWNER = "engine_owner"
 APPLICATION = "engine_app"
-"""The role functions log in as, by tokens of IAM; the migration makes it."""
+"""The functions' database role, for IAM tokens. The migration creates it."""
 
 POSTGRES, POSTGRES_MAJOR = "17.9", "17"
-"""RDS takes no new databases of old minor versions (17.4 and older since May 2026); cfn-lint says when this is one."""
+"""RDS creates no databases with old minor versions (17.4 and older since May 2026). cfn-lint reports such a version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
-    """What a function is told to connect with, and what it must be allowed for that."""
+    """A function's login: the URL, the kind of password, and the grants that it needs."""
 
     url: str
     kind: Literal["url", "iam", "secret"]
@@ -39,9 +39,9 @@ class Login:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """`application` is every function's login, `owner` the migration's. `role` is made by the migration.
+    """A database. `application` is the functions' login, `owner` the migration's. The migration creates `role`.
 
-    `capacity` are the metrics that say how near the database is to what it can do.
+    `capacity` are the metrics of the database's load.
     """
 
     application: Login
@@ -52,7 +52,7 @@ class Database:
 
 
 class AuroraDatabase(Construct):
-    """Aurora Serverless v2. With a minimum of 0 ACU it pauses when nobody is connected."""
+    """Aurora Serverless v2. With a minimum of 0 ACU it pauses when no connection is open."""
 
     def __init__(self, scope: Construct, construct_id: str, *, network: Network, settings: Aurora, keep: bool) -> None:
         super().__init__(scope, construct_id)
@@ -106,7 +106,7 @@ class AuroraDatabase(Construct):
 
 
 class InstanceDatabase(Construct):
-    """One RDS instance, for accounts that may not have Aurora."""
+    """One RDS instance, for accounts without Aurora."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, network: Network, settings: Instance, keep: bool
@@ -144,7 +144,7 @@ class InstanceDatabase(Construct):
 
 
 def external_database(url: str, secret_arn: str | None) -> Database:
-    """Somebody else's PostgreSQL; its one login owns the tables."""
+    """An external PostgreSQL server. Its one login owns the tables."""
     grants = [read_secret(secret_arn)] if secret_arn else []
     login = Login(url=url, kind="secret" if secret_arn else "url", secret_arn=secret_arn, grants=grants)
     return Database(application=login, owner=login)
@@ -159,7 +159,7 @@ def _group(scope: Construct, network: Network) -> ec2.SecurityGroup:
 
 
 def _iam_login(scope: Construct, host: str, resource: str, roots: str = certificates.RDS) -> Login:
-    """`resource` is the id by which IAM knows the database, not its name; `roots` sign its certificate."""
+    """A login by IAM. `resource` is the database's resource id, not its name; `roots` sign its certificate."""
     user = Stack.of(scope).format_arn(
         service="rds-db",
         resource="dbuser",
@@ -171,7 +171,7 @@ def _iam_login(scope: Construct, host: str, resource: str, roots: str = certific
 
 
 def _owner(scope: Construct, *, keep: bool) -> rds.DatabaseSecret:
-    """The owner's name and password. Kept with the database, whose owner nobody could be otherwise."""
+    """The owner's name and password. The secret is kept with the database, which cannot be migrated without it."""
     secret = rds.DatabaseSecret(scope, "Owner", username=OWNER)
     secret.apply_removal_policy(RemovalPolicy.RETAIN if keep else RemovalPolicy.DESTROY)
     return secret

@@ -1,4 +1,4 @@
-"""RDS Proxy before Aurora: for very many functions at once. With it the database never pauses."""
+"""RDS Proxy in front of Aurora, for very many simultaneous functions. With it the database never pauses."""
 
 from aws_cdk import ArnFormat, Fn, Stack
 from aws_cdk import aws_ec2 as ec2
@@ -12,7 +12,7 @@ POSTGRES_PORT = ec2.Port.tcp(5432)
 
 
 class DatabaseProxy(Construct):
-    """Logs in by IAM itself, so that `role` needs no password anywhere. `resource` is the id rds-db:connect names."""
+    """The proxy logs in by IAM, so that `role` has no password. `resource` is its id in grants of rds-db:connect."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class DatabaseProxy(Construct):
         proxy = rds.CfnDBProxy(
             self,
             "Proxy",
-            # CloudFormation makes no name for this one.
+            # CloudFormation generates no name for a proxy.
             db_proxy_name=f"{Stack.of(self).stack_name}-proxy",
             engine_family="POSTGRESQL",
             default_auth_scheme="IAM_AUTH",

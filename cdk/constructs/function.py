@@ -25,12 +25,12 @@ NETWORK_INTERFACES = (
     "ec2:DescribeSubnets",
     "ec2:UnassignPrivateIpAddresses",
 )
-"""What Lambda does with the function's own role to put it into a VPC; none of it can be limited to a resource."""
+"""The actions by which Lambda attaches a function to a VPC. They cannot be limited to a resource."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """What all functions of a deployment have in common."""
+    """The inputs that all functions of a deployment share."""
 
     architecture: Architecture
     log_retention: logs.RetentionDays
@@ -38,7 +38,7 @@ class Place:
 
 
 class EngineFunction(Construct):
-    """`functions/MODULE.py` with a role that may do what `grants` say, and what running at all takes."""
+    """The function of `functions/MODULE.py`. Its role has `grants`, and the minimum that Lambda needs."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class EngineFunction(Construct):
         self.alarms = self._alarms()
 
     def read(self, queue: sqs.IQueue, *, concurrency: int) -> lambda_.EventSourceMapping:
-        """Messages one at a time; those named in the answer come again."""
+        """Invokes the function with single messages of the queue. Messages that fail are redelivered."""
         return self.function.add_event_source_mapping(
             "Messages",
             event_source_arn=queue.queue_arn,

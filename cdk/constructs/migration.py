@@ -1,6 +1,6 @@
-"""The database at this code's schema before any function runs this code.
+"""Migrates the database before any function runs this code.
 
-A custom resource that the migration function answers itself: CDK's triggers put a second function, in Node, between.
+It is a custom resource that the migration function answers itself. CDK's triggers would add a second function, in Node.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ ROLE_STATEMENTS = "engine/adapters/sql/application_role.py"
 
 
 class Migration(Construct):
-    """Runs on the first deployment, and whenever what makes the schema has changed."""
+    """Runs at the first deployment, and whenever the sources of the schema have changed."""
 
     def __init__(self, scope: Construct, construct_id: str, *, function: lambda_.IFunction, timeout: Duration) -> None:
         super().__init__(scope, construct_id)
@@ -25,7 +25,7 @@ class Migration(Construct):
             "Schema",
             resource_type="Custom::DatabaseSchema",
             service_token=function.function_arn,
-            # For a function that is killed before it can answer; else CloudFormation waits for an hour.
+            # The limit for a function that is killed before it answers; by default CloudFormation waits for an hour.
             service_timeout=timeout.plus(Duration.seconds(60)),
             properties={"Schema": schema_digest()},
         )

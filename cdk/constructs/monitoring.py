@@ -1,4 +1,4 @@
-"""One dashboard, where alarms go, and the alarms on what functions count themselves."""
+"""The dashboard, the alarms' actions, and the alarms on the functions' own metrics."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ PERCENTILES = ("p50", "p95", "Maximum")
 
 
 class Monitoring(Construct):
-    """Every alarm of the deployment at a glance, and what its functions count under the name `service`."""
+    """Shows every alarm of the deployment, and the metrics that its functions count under the name `service`."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Monitoring(Construct):
             threshold=1,
             evaluation_periods=1,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-            alarm_description="Runs were found that nothing would have woken; maintenance has taken them up again.",
+            alarm_description="Stuck runs were found; maintenance has resumed them.",
         )
 
     def _late_events(self) -> cloudwatch.Alarm:

@@ -1,4 +1,4 @@
-"""Where functions and database live, and how functions reach AWS from there."""
+"""The network of the functions and the database, and the functions' way to AWS."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ ENDPOINTS = {
 class Network(Construct):
     """A VPC over two zones. Functions get `functions_group` in `functions_subnets`, the database is in `data_subnets`.
 
-    No route leads in from the internet. S3 is reached by a gateway endpoint, which costs nothing.
+    The internet cannot reach it. S3 is reached through a gateway endpoint, which is free.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, kind: NetworkKind) -> None:

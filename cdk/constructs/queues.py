@@ -1,4 +1,4 @@
-"""Queues, what becomes of messages that cannot be handled, and who hears of it."""
+"""Queues with their dead-letter queues and alarms."""
 
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -6,14 +6,14 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 VISIBILITY_TIMEOUTS = 6
-"""A message is hidden for so many times its function's timeout, as Lambda asks for."""
+"""The visibility timeout as a multiple of the function's timeout, as Lambda recommends."""
 MAX_RECEIVES = 20
 KEPT = Duration.days(14)
 LATE = Duration.minutes(15)
 
 
 class DeadLetters(Construct):
-    """A queue whose messages wait for a person, and the alarm that calls one."""
+    """A dead-letter queue with an alarm on its messages."""
 
     def __init__(self, scope: Construct, construct_id: str, *, of: str) -> None:
         super().__init__(scope, construct_id)
@@ -35,7 +35,7 @@ class DeadLetters(Construct):
 
 
 class ServedQueue(Construct):
-    """A queue that a function reads, with dead letters behind it. `timeout` is that function's."""
+    """A queue with a dead-letter queue, for a function with that `timeout`."""
 
     def __init__(self, scope: Construct, construct_id: str, *, timeout: Duration) -> None:
         super().__init__(scope, construct_id)

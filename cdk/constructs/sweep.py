@@ -1,4 +1,4 @@
-"""The regular tick: slow, so that the database can pause, or every minute."""
+"""The schedule of the maintenance tick: slow, so that the database can pause, or every minute."""
 
 from aws_cdk import Duration
 from aws_cdk import aws_events as events
@@ -13,7 +13,7 @@ EVERY = {MaintenanceKind.ON_DEMAND: Duration.hours(6), MaintenanceKind.CONTINUOU
 
 
 class Sweep(Construct):
-    """Invokes `function` with a scheduled event; what fails twice goes to `missed`."""
+    """Invokes `function` with a scheduled event. An event that fails twice goes to `missed`."""
 
     def __init__(
         self,

@@ -1,1 +1,1 @@
-"""What is deployed together."""
+"""The stacks: the units of deployment."""

@@ -1,4 +1,4 @@
-"""What cdk-nag finds and we keep as it is, each with the reason."""
+"""The findings of cdk-nag that are accepted, each with its reason."""
 
 from collections.abc import Mapping, Sequence
 
@@ -28,7 +28,7 @@ ANY_INTERFACE: Mapping[str, str] = {
 
 
 def function_role(data_stack: str) -> Mapping[str, str]:
-    """cdk-nag wants each resource with a wildcard named as the template names it."""
+    """The resources with a wildcard, by their names in the template, as cdk-nag requires."""
     blobs = f"{data_stack}:ExportsOutputFnGetAttBlobsBucket1038ED5DArn95D86EF9/workflow-v2/*"
     schedules = "arn:<AWS::Partition>:scheduler:<AWS::Region>:<AWS::AccountId>:schedule/<WakesSchedulesD07CBBA6>/*"
     return {
@@ -38,7 +38,7 @@ def function_role(data_stack: str) -> Mapping[str, str]:
 
 
 def acknowledge(construct: IConstruct, rules: Mapping[str, str]) -> None:
-    """`rules`: why each rule of AwsSolutions may be broken in `construct`."""
+    """Accepts findings in `construct`. `rules` maps each rule of AwsSolutions to the reason."""
     Validations.of(construct).acknowledge(
         *(Acknowledgment(id=f"AwsSolutions::AwsSolutions-{rule}", reason=why) for rule, why in rules.items())
     )

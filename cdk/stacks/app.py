@@ -1,4 +1,4 @@
-"""What is replaced by every deployment: queues, functions, bus, schedules, alarms."""
+"""The application stack, replaced by every deployment: queues, functions, bus, schedules, alarms."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,7 +36,7 @@ LIST_RUNS = "engine runs list --stack "
 
 
 class AppStack(Stack):
-    """Everything that runs. It holds nothing that could not be made anew."""
+    """Everything that runs. All of its content can be recreated."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, data: DataStack, **options: Any) -> None:
         super().__init__(scope, construct_id, **options)
@@ -92,7 +92,7 @@ class AppStack(Stack):
         )
 
     def _everywhere(self) -> dict[str, str]:
-        """Metrics are kept apart by deployment; on IPv6 alone, AWS is reached by names that have IPv6 addresses."""
+        """The dimension of metrics, and, in an IPv6-only network, the use of AWS's dual-stack endpoints."""
         network = self._data.network
         ours = {"POWERTOOLS_SERVICE_NAME": self.stack_name}
         return ours | ({"AWS_USE_DUALSTACK_ENDPOINT": "true"} if network is not None and network.dual_stack else {})
@@ -200,7 +200,7 @@ class AppStack(Stack):
 
 
 def _model_grants(config: Config) -> Sequence[iam.PolicyStatement]:
-    """For those who call models, and for maintenance, which polls their batches."""
+    """The grant to read the models' keys, for functions that call models and for maintenance, which polls batches."""
     return () if config.model_keys is None else (read_secret(config.model_keys),)
 
 

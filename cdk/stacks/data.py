@@ -1,4 +1,4 @@
-"""What outlives every deployment: network, database, blobs."""
+"""The data stack, which outlives deployments: network, database, blobs."""
 
 from typing import Any
 

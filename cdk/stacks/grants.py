@@ -1,4 +1,4 @@
-"""What functions may do, by hand: every action is one that the code calls."""
+"""The functions' IAM statements. Each action is one that the code calls."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 
 BLOBS = "workflow-v2/*"
-"""All keys the engine writes begin so (engine/domain/blob_keys.py)."""
+"""The prefix of all keys that the engine writes (engine/domain/blob_keys.py)."""
 
 
 def read_queue(queue: sqs.IQueue) -> iam.PolicyStatement:
-    """For Lambda, which reads with the function's role, and for the handler, which hides what it works on."""
+    """For Lambda, which reads with the function's role, and for the handler, which hides messages in progress."""
     return iam.PolicyStatement(
         actions=["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"],
         resources=[queue.queue_arn],
@@ -38,7 +38,7 @@ def emit(bus_arn: str) -> iam.PolicyStatement:
 
 
 def schedule_wakeups(schedules_arn: str, role: iam.Role) -> Sequence[iam.PolicyStatement]:
-    """One-time schedules that act as `role`."""
+    """Permits one-time schedules that act as `role`."""
     to_scheduler = {"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}}
     return (
         iam.PolicyStatement(

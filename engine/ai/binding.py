@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from engine.ai.ai_helper import AIHelper
 from engine.ai.budget import CallSite, cap_of
@@ -10,20 +9,9 @@ from engine.ai.content import ContentPolicy
 from engine.ai.messages import Gateway
 from engine.ai.providers.choice import BatchAccess
 from engine.domain.ai_calls import run_scope, stage_scope
-from engine.domain.records import StageRecord
 from engine.ports.ai_call_logger import AICallLogger
+from engine.ports.call_owner import CallOwner
 from engine.ports.registry import Registry
-
-
-class CallOwner(Protocol):
-    """The stage attempt that owns the calls. The kernel's recorder implements it."""
-
-    @property
-    def stage(self) -> StageRecord: ...
-    @property
-    def workflow_id(self) -> str: ...
-    @property
-    def attempt(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,13 +20,13 @@ from engine.adapters.system import SystemClock, SystemIds
 from engine.bootstrap.models import stage_ai, with_model_keys
 from engine.bootstrap.registry import load_registry
 from engine.domain.errors import SettingsError
-from engine.executors.local import LocalExecutor
+from engine.execution.executors import LocalExecutor
 from engine.hosts.options import HostOptions
 from engine.hosts.serverless import ServerlessHost
-from engine.kernel.attempts import Attempt
-from engine.kernel.deps import Deps
+from engine.execution.attempt import Attempt
 from engine.kernel.kernel import Kernel
 from engine.ports.clock import Clock
+from engine.ports.deps import Deps
 from engine.ports.registry import Registry
 from engine.settings import Settings
 

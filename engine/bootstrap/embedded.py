@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from engine.adapters.files.blob_store import FileBlobStore
+from engine.adapters.local.job_transport import InProcessJobTransport
 from engine.adapters.local.logging_sink import LoggingSink
 from engine.adapters.local.timers import InProcessTimers
 from engine.adapters.local.worker_lock import WorkerLock, dead_workers, forget
@@ -15,14 +16,13 @@ from engine.adapters.system import SystemClock, SystemIds
 from engine.bootstrap.models import stage_ai
 from engine.bootstrap.registry import load_registry
 from engine.domain.errors import EngineError, StoreError
-from engine.executors.local import LocalExecutor
+from engine.execution.executors import LocalExecutor
 from engine.hosts.options import DEFAULTS, HostOptions
 from engine.hosts.worker import WorkerHost
-from engine.kernel.attempts import LeaseRelease
-from engine.kernel.deps import Deps
-from engine.kernel.in_process_job_transport import InProcessJobTransport
+from engine.kernel.host_commands import LeaseRelease
 from engine.kernel.kernel import Kernel
 from engine.kernel.pruning import Pruned, prune
+from engine.ports.deps import Deps
 from engine.ports.event_sink import EventSink
 from engine.ports.job_transport import JobTransport
 from engine.ports.scheduler import Scheduler

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine.cli.cloud import local_cloud
-from engine.cli.fake_ai import with_fake_ai
 from engine.cli.interruption import Interruption
 from engine.cli.invocation import Invocation
 from engine.cli.printing import note, say_fields, say_json
@@ -27,7 +26,9 @@ def dev(
     fake_ai: Annotated[bool, typer.Option("--fake-ai", help="A server of models that are made up.")] = False,
 ) -> None:
     """Run a deployment or fake models, or both, on this machine until SIGTERM or Ctrl-C. Everything is removed then."""
-    invocation: Invocation = ctx.with_resource(with_fake_ai(ctx.obj, kept=not cloud)) if fake_ai else ctx.obj
+    invocation: Invocation = ctx.obj
+    if fake_ai:
+        invocation = ctx.with_resource(invocation.with_fake_ai(kept=not cloud))
     if not cloud and not fake_ai:
         raise InvalidInput("say what to run: engine dev --cloud, engine dev --fake-ai, or both")
     with Interruption() as interruption:

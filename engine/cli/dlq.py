@@ -25,8 +25,8 @@ def list_dead(
 ) -> None:
     """List dead letters, oldest first."""
     invocation: Invocation = ctx.obj
-    with invocation.reading() as engine:
-        found = engine.kernel.reads.dead_letters(limit, event_type)
+    with invocation.client() as client:
+        found = client.reads.dead_letters(limit, event_type)
     if invocation.json:
         say_json([event_document(event) for event in found])
         return
@@ -41,8 +41,8 @@ def show(
     """Show one event with its payload and its error."""
     invocation: Invocation = ctx.obj
     run, _, sequence = event.rpartition(".")
-    with invocation.reading() as engine:
-        reads = engine.kernel.reads
+    with invocation.client() as client:
+        reads = client.reads
         if not run or not sequence.isdecimal():
             raise NotFound("event", event)
         found = reads.events(reads.resolve(run), after=int(sequence) - 1, limit=1)
@@ -60,8 +60,8 @@ def replay(
 ) -> None:
     """Put dead letters back into the outbox."""
     invocation: Invocation = ctx.obj
-    with invocation.reading() as engine:
-        result = engine.kernel.dispatch(PluginReplayDLQ(max_events=limit, event_type=event_type))
+    with invocation.client() as client:
+        result = client.dispatch(PluginReplayDLQ(max_events=limit, event_type=event_type))
     if invocation.json:
         say_json(result)
         return

@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.cli.following import Events, Logs
+from engine.cli.following import Events, Logs, Mark, mark_of, split
 from engine.cli.run_cost import unknown_calls
-from engine.cli.timeline import Mark, mark_of, split
 from engine.domain.records import ArtifactRecord, JobRecord, OutboxRecord, RunRecord, StageRecord
 from engine.domain.stored_value import Json
-from engine.kernel.reads import Reads, RunView
+from engine.ports.reads import Reads, RunView
 
 
 def run_summary(run: RunRecord) -> dict[str, Json]:
@@ -112,6 +111,7 @@ def event_document(event: OutboxRecord) -> dict[str, Json]:
         "id": event.id,
         "sequence": event.sequence,
         "type": event.event_type,
+        "occurred_at": event.occurred_at,
         "published_at": event.published_at,
         "dlq_at": event.dlq_at,
         "retry_count": event.retry_count,

@@ -1,9 +1,23 @@
-"""The exit codes of the process. Scripts depend on these numbers."""
+"""Exit codes of the process, which scripts depend on, and the report of an error with its code."""
 
+import json
+import sys
+import traceback
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import IntEnum
 
-from engine.domain.lifecycle import Status
+from typer import TyperException
+
+from engine.domain.errors import (
+    DefinitionError,
+    EngineError,
+    InvalidInput,
+    NotFound,
+    SettingsError,
+    StoreError,
+)
+from engine.domain.lifecycle import RunStatus
 
 
 class ExitCode(IntEnum):
@@ -16,9 +30,57 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-OF_STATUS: Mapping[Status, ExitCode] = {
-    Status.COMPLETED: ExitCode.COMPLETED,
-    Status.FAILED: ExitCode.FAILED,
-    Status.CANCELLED: ExitCode.CANCELLED,
+OF_STATUS: Mapping[RunStatus, ExitCode] = {
+    RunStatus.COMPLETED: ExitCode.COMPLETED,
+    RunStatus.FAILED: ExitCode.FAILED,
+    RunStatus.CANCELLED: ExitCode.CANCELLED,
 }
 """The exit codes of ended runs."""
+
+USAGE = (InvalidInput, NotFound, SettingsError, DefinitionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    code: str
+    message: str
+    exit_code: int
+    problems: tuple[str, ...] = ()
+
+
+def failure_of(error: Exception) -> Failure:
+    match error:
+        case TyperException():
+            return Failure("USAGE", error.format_message(), error.exit_code)
+        case EngineError():
+            return Failure(error.code, str(error), _exit_code(error), getattr(error, "problems", ()))
+        case OSError():
+            return Failure("IO_ERROR", _system_sentence(error), ExitCode.FAILED)
+        case _:
+            message = f"something unexpected went wrong ({type(error).__name__}: {error}); --debug shows where"
+            return Failure("INTERNAL_ERROR", message, ExitCode.FAILED)
+
+
+def report(error: Exception, *, as_json: bool, debug: bool) -> int:
+    """Prints the error. Gives the exit code."""
+    failure = failure_of(error)
+    if debug:
+        traceback.print_exception(error)
+    if failure.message:  # empty when no command was given: typer has printed the help
+        sys.stderr.write(f"error: {failure.message}\n")
+    if as_json:
+        sentence = failure.message.splitlines()[0] if failure.problems else failure.message
+        said = {"code": failure.code, "message": sentence, "problems": failure.problems}
+        sys.stdout.write(f"{json.dumps({'error': said}, ensure_ascii=False, indent=2)}\n")
+    return failure.exit_code
+
+
+def _exit_code(error: EngineError) -> ExitCode:
+    if isinstance(error, USAGE):
+        return ExitCode.USAGE
+    return ExitCode.NOT_REACHABLE if isinstance(error, StoreError) else ExitCode.FAILED
+
+
+def _system_sentence(error: OSError) -> str:
+    named = f"{error.filename!r}: " if error.filename is not None else ""
+    return f"{named}{error.strerror or error}"

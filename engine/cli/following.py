@@ -1,19 +1,68 @@
-"""Follows a run: polls it through `kernel.reads`, without locks."""
+"""Follows a run by polling: its stages and the parts of their durations, and each log and event once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
-from engine.cli.timeline import Mark, Split, mark_of, split
 from engine.definition.workflow import Workflow
-from engine.domain.lifecycle import TERMINAL, Status
+from engine.domain.lifecycle import ENDED_RUNS, StageStatus
 from engine.domain.records import JobRecord, LogRecord, OutboxRecord, RunRecord, StageRecord
-from engine.kernel.reads import Reads, RunView
+from engine.ports.reads import Reads, RunView
 
 PAGE = 1000
 LATE_LOGS = timedelta(seconds=15)
 """Seconds by which an older log line may appear after a newer one: parallel stages write their logs in batches."""
+
+
+type Phase = Literal["queued", "running", "suspended", "ended"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """From `at` on the stage was in `phase`."""
+
+    at: datetime
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """Seconds."""
+
+    queued: float = 0.0
+    running: float = 0.0
+    suspended: float = 0.0
+
+    @property
+    def total(self) -> float:
+        return self.queued + self.running + self.suspended
+
+
+def mark_of(event: OutboxRecord) -> Mark | None:
+    """The phase that the event starts; None if it starts none."""
+    at = event.occurred_at
+    match event.event_type:
+        case "stage:started":
+            return Mark(at, "running")
+        case "stage:suspended":
+            return Mark(at, "suspended")
+        case "stage:failed":
+            return Mark(at, "queued" if event.payload["will_retry"] else "ended")
+        case "stage:completed":
+            return Mark(at, "ended")
+        case _:
+            return None
+
+
+def split(queued_at: datetime, marks: Iterable[Mark], until: datetime) -> Split:
+    """The time from `queued_at` until the stage's end, or `until`."""
+    spans = dict.fromkeys(("queued", "running", "suspended", "ended"), 0.0)
+    ordered: Sequence[Mark] = [Mark(queued_at, "queued"), *marks]
+    ends = [*(mark.at for mark in ordered[1:]), until]
+    for mark, end in zip(ordered, ends, strict=True):
+        spans[mark.phase] += max(0.0, (end - mark.at).total_seconds())
+    return Split(queued=spans["queued"], running=spans["running"], suspended=spans["suspended"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +78,8 @@ class StageNow:
     last_log: str | None = None
 
     @property
-    def status(self) -> Status:
-        return self.record.status if self.record else Status.PENDING
+    def status(self) -> StageStatus:
+        return self.record.status if self.record else StageStatus.PENDING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +94,7 @@ class Moment:
 
     @property
     def ended(self) -> bool:
-        return self.run.status in TERMINAL
+        return self.run.status in ENDED_RUNS
 
     @property
     def elapsed(self) -> float:

@@ -36,13 +36,6 @@ def run_input(given: str | None, workflow: AnyWorkflow, *, elsewhere: bool = Fal
     return workflow.validate_input(value)
 
 
-def refuse_for_stack(**local: bool) -> None:
-    """Raises `InvalidInput` for options that do not go with `--stack`."""
-    given = [f"--{name.replace('_', '-')}" for name, is_given in local.items() if is_given]
-    if given:
-        raise InvalidInput(f"--stack runs where it is deployed; leave out {' and '.join(given)}")
-
-
 def stage_input(given: str) -> Json:
     """The JSON input of one stage, which is validated when the stage runs. Raises `InvalidInput`."""
     return _value_of(given, "--input", _means_nothing)

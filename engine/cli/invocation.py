@@ -1,15 +1,17 @@
-"""The global options of one CLI call, and the engine that they select."""
+"""The global options of one CLI call, and the engine or client that they select."""
 
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
+
+import typer
 
 from engine.bootstrap.registry import load_registry
 from engine.domain.errors import InvalidInput
@@ -17,8 +19,10 @@ from engine.ports.registry import Registry
 from engine.settings import Settings
 
 if TYPE_CHECKING:
+    from engine.bootstrap.client import Client
     from engine.bootstrap.embedded import Engine
 
+FakeAI = Annotated[bool, typer.Option("--fake-ai", help="Models made up here: no key, no cost.")]
 
 LOCAL = "local"
 """The name of the stack that means the home's local cloud."""
@@ -93,34 +97,63 @@ class Invocation:
         """Opens nothing. Raises `SettingsError`."""
         return load_registry(self.settings())
 
-    @contextmanager
-    def opened(self, *, reading: bool = False) -> Iterator["Engine"]:
-        """Opens the engine and creates its missing stores; with a stack, opens the stack.
+    def refuse_with_stack(self, **options: bool) -> None:
+        """Raises `InvalidInput` when a stack is selected and one of these options is given."""
+        given = [f"--{name.replace('_', '-')}" for name, is_given in options.items() if is_given]
+        if self.stack is not None and given:
+            raise InvalidInput(f"--stack runs where it is deployed; leave out {' and '.join(given)}")
 
-        Raises the errors of `open_engine` and `open_stack`.
+    @contextmanager
+    def with_fake_ai(self, *, kept: bool) -> Iterator["Invocation"]:
+        """This invocation with its models on loopback. `kept` stores batches in the home, so that a run can be
+        resumed.
         """
+        from engine.testing.fake_ai import FakeAIServer  # noqa: PLC0415 — only needed with the option
+
+        folder = self.settings().home / "fake-ai" if kept else None
+        with FakeAIServer(folder, batch_seconds=2.0) as server:
+            yield replace(self, ai_base_url=server.url)
+
+    @contextmanager
+    def engine(self, *, create: bool = False) -> Iterator["Engine"]:
+        """This machine's engine. With `create`, missing stores are created; otherwise `NoDatabaseYet` is raised.
+
+        Raises the errors of `open_engine`.
+        """
+        from engine.bootstrap.embedded import open_engine  # noqa: PLC0415 — brings the database libraries
+
+        settings = self.settings()
+        if not create and settings.database_url is None and not (settings.home / "engine.db").exists():
+            raise NoDatabaseYet(f"no runs in {str(settings.home)!r} yet; start one with `engine run`, or say --home")
+        with open_engine(settings, reading=not create) as engine:
+            yield engine
+
+    @contextmanager
+    def client(self) -> Iterator["Client"]:
+        """A client of the engine that the options select. Raises the errors of `engine` and `open_stack`."""
+        from engine.bootstrap.client import KernelClient  # noqa: PLC0415 — brings the kernel
+
         if self.stack == LOCAL:
             from engine.localcloud.running import open_running  # noqa: PLC0415 — brings boto3 and the database libraries
 
             with open_running(self.settings().home) as local:
-                yield cast("Engine", local)
-            return
-        if self.stack is not None:
+                yield local
+        elif self.stack is not None:
             from engine.bootstrap.stack import open_stack  # noqa: PLC0415 — brings boto3
 
-            # A stack has the part of an engine that the commands for runs use.
-            yield cast("Engine", open_stack(self.stack, self.registry()))
-            return
-        from engine.bootstrap.embedded import open_engine  # noqa: PLC0415 — brings the database libraries
-
-        with open_engine(self.settings(), reading=reading) as engine:
-            yield engine
+            yield open_stack(self.stack, self.registry())
+        else:
+            with self.engine() as engine:
+                yield KernelClient(engine.kernel)
 
     @contextmanager
-    def reading(self) -> Iterator["Engine"]:
-        """Opens the engine for reading. Raises `NoDatabaseYet` instead of creating an empty database."""
-        settings = self.settings()
-        if self.stack is None and settings.database_url is None and not (settings.home / "engine.db").exists():
-            raise NoDatabaseYet(f"no runs in {str(settings.home)!r} yet; start one with `engine run`, or say --home")
-        with self.opened(reading=True) as engine:
-            yield engine
+    def client_and_engine(self, *, create: bool = False) -> Iterator[tuple["Client", "Engine | None"]]:
+        """A client, and the engine behind it if it is this machine's, which can then work on runs itself."""
+        from engine.bootstrap.client import KernelClient  # noqa: PLC0415 — brings the kernel
+
+        if self.stack is not None:
+            with self.client() as client:
+                yield client, None
+        else:
+            with self.engine(create=create) as engine:
+                yield KernelClient(engine.kernel), engine

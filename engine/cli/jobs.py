@@ -22,8 +22,8 @@ def list_jobs(
 ) -> None:
     """List jobs that have not ended, oldest first."""
     invocation: Invocation = ctx.obj
-    with invocation.reading() as engine:
-        found = engine.kernel.reads.waiting_jobs(limit)
+    with invocation.client() as client:
+        found = client.reads.waiting_jobs(limit)
     if invocation.json:
         say_json(found)
         return

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
@@ -11,9 +11,8 @@ from typing import Annotated, ClassVar
 import typer
 from typer.main import get_command
 
-from engine.cli.failures import report
-from engine.cli.global_options import wants_json, wants_traceback
-from engine.cli.groups import LazyGroup, Summaries
+from engine.cli.command_line import LazyGroup, Listed, wants_json, wants_traceback
+from engine.cli.exit_codes import report
 from engine.cli.invocation import Invocation, OutputFormat
 from engine.cli.printing import say
 from engine.domain.errors import InvalidInput
@@ -22,21 +21,21 @@ OF_STACKS = ("run", "runs", "jobs", "dlq", "outbox")
 
 
 class EngineCommands(LazyGroup):
-    summaries: ClassVar[Summaries] = {
-        "init": "Make a small project with a workflow that is ready to run.",
-        "run": "Run a workflow and show how it goes; --resume goes on with a run.",
-        "runs": "List, show, watch, cancel, rerun and export runs.",
-        "workflows": "List, show and draw the workflows there are.",
-        "dev": "Run a deployment on this machine.",
-        "worker": "Work on all runs until stopped.",
-        "jobs": "See the jobs that wait or run.",
-        "models": "List the models there are, and what they cost.",
-        "outbox": "See and publish the events that wait.",
-        "dlq": "See and replay events nobody could handle.",
-        "tick": "Do the maintenance once.",
-        "prune": "Delete old runs and what belongs to them.",
-        "migrate": "Bring the database up to date.",
-        "doctor": "Check what is configured, reachable and up to date.",
+    listed: ClassVar[Mapping[str, Listed]] = {
+        "init": Listed("Make a small project with a workflow that is ready to run."),
+        "run": Listed("Run a workflow and show how it goes; --resume goes on with a run."),
+        "runs": Listed("List, show, watch, cancel, rerun and export runs."),
+        "workflows": Listed("List, show and draw the workflows there are."),
+        "dev": Listed("Run a deployment on this machine."),
+        "worker": Listed("Work on all runs until stopped."),
+        "jobs": Listed("See the jobs that wait or run."),
+        "models": Listed("List the models there are, and what they cost."),
+        "outbox": Listed("See and publish the events that wait."),
+        "dlq": Listed("See and replay events nobody could handle."),
+        "tick": Listed("Do the maintenance once.", "maintenance"),
+        "prune": Listed("Delete old runs and what belongs to them.", "maintenance"),
+        "migrate": Listed("Bring the database up to date.", "maintenance"),
+        "doctor": Listed("Check what is configured, reachable and up to date.", "maintenance"),
     }
 
 

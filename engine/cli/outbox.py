@@ -18,8 +18,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="See and publ
 def list_waiting(ctx: typer.Context) -> None:
     """Show the number of waiting events, and the age of the oldest."""
     invocation: Invocation = ctx.obj
-    with invocation.reading() as engine:
-        count, oldest = engine.kernel.reads.backlog()
+    with invocation.client() as client:
+        count, oldest = client.reads.backlog()
     if invocation.json:
         say_json({"waiting": count, "oldest": oldest})
     elif oldest is None:
@@ -40,9 +40,9 @@ def flush(
 ) -> None:
     """Publish waiting events in order."""
     invocation: Invocation = ctx.obj
-    with invocation.reading() as engine:
-        run_id = None if run is None else engine.kernel.reads.resolve(run)
-        result = engine.kernel.dispatch(OutboxFlush(max_events=limit, workflow_run_id=run_id))
+    with invocation.client() as client:
+        run_id = None if run is None else client.reads.resolve(run)
+        result = client.dispatch(OutboxFlush(max_events=limit, workflow_run_id=run_id))
     if invocation.json:
         say_json(result)
     else:

@@ -2,8 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from pydantic_core import to_jsonable_python
 from rich.cells import cell_len
@@ -12,17 +11,18 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.cli.formats import one_line, printable
-from engine.domain.lifecycle import Status
 
-COLOURS = {
-    Status.PENDING: "dim",
-    Status.RUNNING: "cyan",
-    Status.SUSPENDED: "magenta",
-    Status.COMPLETED: "green",
-    Status.FAILED: "red",
-    Status.CANCELLED: "yellow",
-    Status.SKIPPED: "dim",
+COLOURS: Mapping[str, str] = {
+    "PENDING": "dim",
+    "BLOCKED": "dim",
+    "RUNNING": "cyan",
+    "SUSPENDED": "magenta",
+    "COMPLETED": "green",
+    "FAILED": "red",
+    "CANCELLED": "yellow",
+    "SKIPPED": "dim",
 }
+"""The style of each status of a run, stage or job."""
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -88,8 +88,5 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
 
 
 def _cell(text: str) -> Text:
-    return Text(text, style=COLOURS[Status(text)] if text in Status.__members__ else "")
+    return Text(text, style=COLOURS.get(text, ""))
 
-
-def jsonable(value: object) -> Any:
-    return to_jsonable_python(value)

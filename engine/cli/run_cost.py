@@ -7,7 +7,7 @@ from engine.cli.formats import cost, money
 from engine.cli.printing import say, say_fields, say_json, say_table
 from engine.domain.ai_calls import CallState, CallTotals
 from engine.domain.stored_value import Json
-from engine.kernel.reads import RunView
+from engine.ports.reads import RunView
 
 
 def say_cost(view: RunView, totals: Sequence[CallTotals], *, json: bool) -> None:

@@ -11,19 +11,20 @@ from pydantic_core import to_jsonable_python
 from engine.cli.documents import artifact_document, event_document
 from engine.cli.following import Events, Logs
 from engine.cli.formats import instant, size
-from engine.cli.lines import event_line, log_line
 from engine.cli.printing import note, say, say_json, say_table
+from engine.cli.views import event_line, log_line
 from engine.domain.blob_keys import artifact_name
 from engine.domain.errors import InvalidInput
-from engine.domain.lifecycle import TERMINAL
+from engine.domain.lifecycle import ENDED_RUNS
 from engine.domain.records import AnnotationRecord, ArtifactRecord, LogRecord
-from engine.kernel.reads import Reads
+from engine.ports.reads import Reads
+from engine.reading.reads import StoredReads
 
 MOST_ANNOTATIONS = 1_000_000
 
 
 def say_logs(reads: Reads, run_id: str, *, stage_id: str | None, follow: float | None, json: bool) -> None:
-    """Prints the run's facts. `follow` is the polling interval in seconds until the run has ended; None reads once.
+    """Prints the run's logs. `follow` is the polling interval in seconds until the run has ended; None reads once.
 
     With `follow` and JSON each line is a document, so that a reader gets them as they come.
     """
@@ -37,7 +38,7 @@ def say_logs(reads: Reads, run_id: str, *, stage_id: str | None, follow: float |
 def _logs(reads: Reads, run_id: str, stage_id: str | None, *, follow: float | None) -> Iterator[LogRecord]:
     logs = Logs(reads, run_id, stage_id)
     while True:
-        ended = reads.run(run_id).run.status in TERMINAL
+        ended = reads.run(run_id).run.status in ENDED_RUNS
         yield from logs.new()
         if ended or follow is None:
             return
@@ -78,7 +79,7 @@ def say_artifacts(found: Sequence[ArtifactRecord], *, json: bool) -> None:
     say_table(("stage", "name", "size", "type", "blob"), rows, empty="the run left no artifacts")
 
 
-def save_artifacts(reads: Reads, found: Sequence[ArtifactRecord], folder: Path, *, json: bool) -> None:
+def save_artifacts(reads: StoredReads, found: Sequence[ArtifactRecord], folder: Path, *, json: bool) -> None:
     """Saves each as `folder/stage/name`. Raises `InvalidInput` before anything is overwritten."""
     targets = [folder / each.stage_id / artifact_name(each.name) for each in found]
     if taken := next((target for target in targets if target.exists()), None):

@@ -1,28 +1,111 @@
-"""The report at the end of a run, with commands that show more."""
+"""Runs as text: a list, one run, and the report at its end with commands that show more."""
 
 from collections.abc import Iterator, Sequence
 
 from engine.cli.documents import run_document
-from engine.cli.formats import cost, milliseconds, one_line, printable, short_id, size
+from engine.cli.following import Follower, StageNow
+from engine.cli.formats import (
+    cost,
+    instant,
+    local_time,
+    milliseconds,
+    money,
+    one_line,
+    printable,
+    seconds,
+    short_id,
+    size,
+)
 from engine.cli.invocation import Invocation
-from engine.cli.printing import as_json, note, on_terminal, say, say_json
+from engine.cli.printing import as_json, note, on_terminal, say, say_fields, say_json, say_table
 from engine.cli.run_cost import unknown_calls
-from engine.domain.lifecycle import TERMINAL, Status
+from engine.domain.lifecycle import ENDED_RUNS, RunStatus, StageStatus
 from engine.domain.records import ArtifactRecord, RunRecord, StageRecord
 from engine.domain.stored_value import Json
-from engine.kernel.reads import Reads, RunView
+from engine.ports.reads import Page, Reads, RunView
 
 OUTPUT_LINES = 30
 
 
-def report_run(invocation: Invocation, reads: Reads, run_id: str, *, hints: bool = True) -> Status:
+def say_runs(page: Page) -> None:
+    ids = [run.id for run in page.runs]
+    terminal = on_terminal()
+    rows = [
+        (
+            short_id(run.id, ids) if terminal else run.id,
+            run.workflow_id,
+            run.status.value,
+            local_time(run.created_at) if terminal else instant(run.created_at),
+            milliseconds(run.duration_ms),
+            money(run.total_cost),
+            run.failure_message or "",
+        )
+        for run in page.runs
+    ]
+    headers = ("run", "workflow", "status", "created", "took", "cost", "error")
+    say_table(headers, rows, empty="no runs; start one with: engine run WORKFLOW --input FILE")
+    if page.cursor is not None:
+        note(f"there are more: add --before {short_id(page.cursor, ids) if terminal else page.cursor}")
+
+
+def say_run(reads: Reads, view: RunView) -> None:
+    run, unknown = view.run, unknown_calls(reads.call_totals(view.run.id))
+    say_fields(
+        [
+            ("run", run.id),
+            ("workflow", run.workflow_id),
+            ("status", run.status.value),
+            ("tenant", run.tenant),
+            ("parent", run.parent_run_id),
+            ("created", instant(run.created_at)),
+            ("ended", instant(run.completed_at)),
+            ("took", milliseconds(run.duration_ms)),
+            ("cost", cost(run.total_cost, sum(unknown.values()))),
+            ("tokens", run.total_tokens or None),
+            ("error", run.failure_message and f"{run.failure_code}: {one_line(run.failure_message)}"),
+        ]
+    )
+    say("\nStages")
+    say_table(
+        ("group", "stage", "status", "queued", "ran", "suspended", "cost", "attempts", "generation", "error"),
+        [_stage_row(stage, unknown[stage.id]) for stage in Follower(reads, run.id, None).look().stages],
+        empty="no stage has begun",
+    )
+    say("\nInput")
+    say_output(reads.value(run.input))
+    if run.output is not None:
+        say("\nOutput")
+        say_output(reads.value(run.output))
+    if artifacts := reads.artifacts(run.id):
+        say("\nArtifacts")
+        for line in artifact_lines(artifacts):
+            say(line)
+
+
+def _stage_row(stage: StageNow, unknown: int) -> Sequence[object]:
+    record = stage.record
+    return (
+        stage.group,
+        stage.id,
+        stage.status.value,
+        seconds(stage.time.queued),
+        seconds(stage.time.running),
+        seconds(stage.time.suspended) if stage.time.suspended else "",
+        cost(record.total_cost, unknown) if record else "",
+        stage.job.attempt if stage.job else "",
+        (record.generation or "") if record else "",
+        (record.error_message or "") if record else "",
+    )
+
+
+def report_run(invocation: Invocation, reads: Reads, run_id: str, *, hints: bool = True) -> RunStatus:
     """Prints output, artifacts, totals and `hints`: commands that show more. Gives the run's status."""
     view = reads.run(run_id)
     if invocation.json:
         say_json(run_document(reads, view))
     else:
         _say(invocation.command if hints else None, reads, view)
-    if view.run.status is Status.FAILED:
+    if view.run.status is RunStatus.FAILED:
         note(f"error: {_failure(view)}")
     return view.run.status
 
@@ -43,7 +126,7 @@ def _say(command: str | None, reads: Reads, view: RunView) -> None:
         if command is not None:
             say(f"  to keep them: {command} runs artifacts {shown_id(run)} --save DIR")
     say(f"\n{totals(run, sum(unknown_calls(reads.call_totals(run.id)).values()))}")
-    if command is not None and run.status in TERMINAL:
+    if command is not None and run.status in ENDED_RUNS:
         for hint in _hints(f"{command} runs", run, artifacts, view.stages):
             say(f"  {hint}")
 
@@ -74,7 +157,7 @@ def totals(run: RunRecord, unknown: int) -> str:
 
 def _failure(view: RunView) -> str:
     run = view.run
-    stage = next((stage for stage in view.stages if stage.status is Status.FAILED), None)
+    stage = next((stage for stage in view.stages if stage.status is StageStatus.FAILED), None)
     where = f" in stage {stage.stage_id!r}" if stage else ""
     return f"run {run.id} failed{where}: {one_line(run.failure_message or 'no reason is recorded')}"
 
@@ -87,6 +170,6 @@ def _hints(
     yield f"{runs} logs {run_id}"
     if artifacts:
         yield f"{runs} artifacts {run_id}"
-    failed = next((stage for stage in stages if stage.status is Status.FAILED), None)
+    failed = next((stage for stage in stages if stage.status is StageStatus.FAILED), None)
     if failed is not None:
         yield f"{runs} rerun {run_id} --from {failed.stage_id}"

@@ -22,8 +22,8 @@ from engine.cli.working import see_through
 from engine.domain.errors import InvalidInput
 from engine.domain.lifecycle import Status
 from engine.kernel.commands import RunCancel, RunRerunFrom
-from engine.kernel.reads import Page
 from engine.ports.transaction import RunFilter
+from engine.reading.reads import Page
 
 if TYPE_CHECKING:
     from engine.bootstrap.embedded import Engine

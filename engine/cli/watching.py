@@ -1,19 +1,23 @@
-"""Shows one run until it has ended, and optionally runs a worker for it."""
+"""Shows one run until it ends, works on it meanwhile if it is this machine's, and reports its end."""
 
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from engine.cli.following import Follower, Moment
+from engine.cli.exit_codes import OF_STATUS, ExitCode
+from engine.cli.following import Follower
 from engine.cli.interruption import Interruption, say_stopping
-from engine.cli.live_view import LiveView
-from engine.cli.plain_view import PlainView
-from engine.cli.printing import console
+from engine.cli.invocation import Invocation
+from engine.cli.printing import note
+from engine.cli.run_report import report_run
+from engine.cli.views import View, view_for
+from engine.domain.lifecycle import ENDED_RUNS
 
 if TYPE_CHECKING:
+    from engine.bootstrap.client import Client
     from engine.bootstrap.embedded import Engine
 
 GRACE = 5.0
@@ -27,19 +31,6 @@ class StopReason(Enum):
     ENDED = auto()
     INTERRUPTED = auto()
     TIMEOUT = auto()
-
-
-class View(Protocol):
-    def show(self, moment: Moment) -> None: ...
-
-
-def view_for(*, as_json: bool, lines: bool) -> AbstractContextManager[View]:
-    """The live view on a terminal, else the plain view. With JSON it goes to stderr, because stdout has the JSON."""
-    stream = sys.stderr if as_json else sys.stdout
-    screen = console(stderr=as_json)
-    if lines or not stream.isatty() or screen.is_dumb_terminal:
-        return PlainView(stream)
-    return LiveView(screen)
 
 
 def watch(
@@ -62,6 +53,36 @@ def watch(
                 return StopReason.TIMEOUT
             if interruption.wait(min(every, max(0.0, end - time.monotonic()))):
                 return StopReason.INTERRUPTED
+
+
+def see_through(
+    invocation: Invocation,
+    client: "Client",
+    run_id: str,
+    *,
+    worker: "Engine | None",
+    lines: bool = False,
+    timeout: float | None = None,
+    follower: Follower | None = None,
+) -> int:
+    """Shows the run until it ends, while `worker` works on it. Gives the exit code.
+
+    Lines that `follower` has read before are not printed again.
+    """
+    reads, run = client.reads, client.reads.run(run_id).run
+    view = view_for(as_json=invocation.json, lines=lines)
+    active = None if run.status in ENDED_RUNS else worker
+    with Interruption() as interruption:
+        with working_on(active, run_id, interruption, keep_stdout=invocation.json) if active else nullcontext():
+            follower = follower or Follower(reads, run_id, client.registry.get_workflow(run.workflow_id))
+            stopped = watch(follower, view, interruption, timeout, every=invocation.look_every)
+        status = report_run(invocation, reads, run_id)
+    if status in ENDED_RUNS:
+        return OF_STATUS[status]
+    note(f"not ended after {timeout:g} s" if stopped is StopReason.TIMEOUT else "interrupted before the run had ended")
+    again = "go on:   {} run --resume" if worker else "look on: {} runs watch"
+    note(f"  {again.format(invocation.command)} {run_id}\n  give up: {invocation.command} runs cancel {run_id}")
+    return ExitCode.TIMEOUT if stopped is StopReason.TIMEOUT else interruption.exit_code
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def worker(
     invocation: Invocation = ctx.obj
     names = tuple(name for each in pools.split(",") if (name := each.strip())) or ("default",)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    with invocation.opened() as engine, Interruption() as interruption:
+    with invocation.engine(create=True) as engine, Interruption() as interruption:
         recovered = engine.recover()
         host = engine.worker(slots=slots, pools=names, in_process=False)
         host.start()
@@ -37,8 +37,7 @@ def worker(
         in_time = host.stop(GRACE)
         stats = host.get_stats()
     note(
-        f"stopped after {counted(stats.jobs_processed, 'job')}"
-        + ("" if in_time else "; the leases of unfinished jobs were released")
+        f"stopped after {counted(stats.jobs_processed, 'job')}" + ("" if in_time else "; unfinished jobs were released")
     )
     if invocation.json:
         say_json(stats)

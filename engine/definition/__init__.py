@@ -1,1 +1,1 @@
-"""What workflow authors write: stages, workflows, and what a body is given. No stores, no hosts."""
+"""The API of workflow authors: stages, workflows, and the contexts of bodies. It knows no store and no host."""

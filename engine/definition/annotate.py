@@ -1,4 +1,4 @@
-"""Annotations as bodies write them: one key and its value, or many at once."""
+"""The annotations of a body: one key with its value, or several at once."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ MAX_KEY_LENGTH = 200
 
 
 def one_attribute(key: object, value: object) -> dict[str, Json]:
-    """The attribute as JSON; nothing for None. `TypeError` when the key does not take the value."""
+    """The attribute as JSON, without a None. Raises `TypeError` when the key does not accept the value."""
     if value is None:
         return {}
     if isinstance(key, TypedKey):

@@ -1,4 +1,4 @@
-"""The part that stage bodies and completion checks share: who they are, notes, storage, ai."""
+"""The common part of the contexts of stage bodies and completion checks: ids, notes, storage, models."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -41,7 +41,7 @@ class Log:
 
 @dataclass(frozen=True, kw_only=True)
 class BodyContext[Config]:
-    """The part that stage bodies and completion checks share."""
+    """The common part of the contexts of stage bodies and completion checks."""
 
     config: Config
     workflow_run_id: str
@@ -74,9 +74,9 @@ class BodyContext[Config]:
         emit_event: bool = False,
     ) -> None: ...
     def annotate(self, *pair: Any, attributes: Mapping[str, Json] | None = None, **options: Any) -> None:
-        """Attach queryable facts to this stage; they are committed with its outcome. None values are dropped.
+        """Attach annotations to this stage; they are committed with its outcome. None values are dropped.
 
-        `TypeError` when a value is not of its key's type or cannot be stored as JSON.
+        Raises `TypeError` when a value has not its key's type or cannot be stored as JSON.
         """
         if (len(pair) == 2) == (attributes is not None):
             raise TypeError("annotate takes a key and its value, or attributes={…}")

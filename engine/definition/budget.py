@@ -1,4 +1,4 @@
-"""What a run or a stage may spend on models."""
+"""Budgets for the model calls of a run or a stage."""
 
 from dataclasses import dataclass
 from math import isfinite
@@ -8,7 +8,7 @@ from engine.domain.errors import DefinitionError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """The most that all calls together may cost (US dollars) and take (tokens), over all attempts and generations.
+    """Caps on the cost (US dollars) and the tokens of all calls together, over all attempts and generations.
 
     A call is refused with `BudgetExceeded` before it is sent when its upper bound would pass the cap.
     """

@@ -1,4 +1,4 @@
-"""What is wrong with a workflow's groups, found before anything runs."""
+"""Checks a workflow's groups when it is built."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ type Group = tuple[Stage[Any, Any, Any], ...]
 
 
 def problems(groups: Sequence[Group], declared_input: Schema[Any], declared_output: Schema[Any] | None) -> list[str]:
-    """Every problem, each naming the stage and the cause."""
+    """Every problem, each with the stage and the cause."""
     if not groups:
         return ["it has no stages; add some with pipe() or parallel()"]
     found = [f"execution group {number} is empty" for number, group in enumerate(groups, 1) if not group]

@@ -1,4 +1,4 @@
-"""Chaining stages into a workflow."""
+"""The builder that chains stages into a workflow."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class WorkflowBuilder[In, Out]:
-    """Collects execution groups. Each step gives a new builder, so that a beginning can be shared.
+    """Collects execution groups. Each step gives a new builder, so that workflows can share a prefix.
 
-    A type checker follows the chain: a stage must take what the group before it gives, or nothing. After a
-    parallel group any input is accepted and checked when the workflow is built.
+    A type checker follows the chain: a stage's input must be the output of the group before it, or `NoInput`. The
+    input after a parallel group is checked when the workflow is built.
     """
 
     @overload
@@ -68,7 +68,7 @@ class WorkflowBuilder[In, Out]:
         *,
         budget: Budget | None = None,
     ) -> None:
-        """`budget` caps what a run spends on models. `DefinitionError` when the id or a type cannot be used."""
+        """`budget` caps a run's spending on models. Raises `DefinitionError` when the id or a type cannot be used."""
         self._id = check_id("workflow", id)
         self._name = name
         self._description = description
@@ -100,14 +100,14 @@ class WorkflowBuilder[In, Out]:
     def parallel(self, stages: Sequence[Stage[Any, Any, Any]], /) -> WorkflowBuilder[Any, Any]:
         """Add an execution group whose stages run at the same time, each with the same input.
 
-        The next group takes an object by stage id, or the output itself when there is only one stage.
+        The next group's input is an object of outputs by stage id, or the output itself if there is only one stage.
         """
         if isinstance(stages, Stage):
             raise DefinitionError(f"parallel() takes a list of stages, not {stages!r} alone; say pipe() for one")
         return self._with_group(tuple(stages))
 
     def build(self) -> Workflow[In, Out]:
-        """The workflow, checked. `DefinitionError` lists every problem with its stage."""
+        """Builds the workflow. Raises `DefinitionError` with every problem and its stage."""
         problems = build_checks.problems(self._groups, self._input, self._output)
         if problems:
             lines = "".join(f"\n  - {problem}" for problem in problems)

@@ -1,4 +1,4 @@
-"""What the engine lends to a body while it runs. The kernel brings the real ones."""
+"""The capabilities of a running body. The kernel implements them."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -11,14 +11,14 @@ from engine.domain.stored_value import Json
 
 
 class Outputs(Protocol):
-    """Outputs of the run's earlier groups, in order. `load` reads one, else raises `KeyError`."""
+    """The outputs of the run's earlier groups, in order. `load` reads one, or raises `KeyError`."""
 
     def available(self) -> Sequence[str]: ...
     def load(self, stage_id: str) -> Json: ...
 
 
 class Recorder(Protocol):
-    """Takes notes without I/O in the caller's path. Everything given is JSON; `progress` is 0 to 1."""
+    """Records notes without I/O in the caller's thread. All values are JSON; `progress` is 0 to 1."""
 
     def log(self, level: LogLevel, message: str, metadata: Mapping[str, Json]) -> None: ...
     def progress(self, progress: float, message: str | None, details: Json) -> None: ...
@@ -34,12 +34,11 @@ class Recorder(Protocol):
 
 
 class Storage(Protocol):
-    """Blobs of the run.
+    """The blobs of the run.
 
-    `name` is a short name, kept in a folder that all attempts of this stage and generation share, or a key
-    from `get_stage_key`, which any stage of the run may read. Saving overwrites and gives the key. Reading
-    what is not there raises `BlobNotFound`, deleting it does nothing, leaving the run's own folder raises
-    `InvalidBlobKey`.
+    `name` is a short name, in a folder that all attempts of this stage and generation share, or a key from
+    `get_stage_key`, which any stage of the run may read. Saving overwrites and gives the key. Reading a missing blob
+    raises `BlobNotFound`; deleting one is a no-op. A key outside the run's folder raises `InvalidBlobKey`.
     """
 
     def get_stage_key(self, name: str) -> str: ...
@@ -54,7 +53,7 @@ class Storage(Protocol):
 
 
 class Cancellation(Protocol):
-    """Whether the run was cancelled, as of the last heartbeat."""
+    """True when the run was cancelled, as of the last heartbeat."""
 
     @property
     def cancelled(self) -> bool: ...

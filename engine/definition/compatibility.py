@@ -1,6 +1,6 @@
-"""Whether one type's stored form can ever fit another type.
+"""Decides whether the stored form of one type can fit another type.
 
-Says no only when it is sure, with one rule of its own: text is never meant as a number, even if it holds digits.
+It refuses only certain misfits, and text for a number: text is never taken as a number, even if it holds digits.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from engine.definition.schemas import accepted_keys
 
 type Shape = Any
-"""A type, or a mapping of keys to types: the object a parallel group gives."""
+"""A type, or a mapping of keys to types: the output of a parallel group."""
 
 TEXT, NUMBER, INTEGER, BOOLEAN, NULL, ARRAY, OBJECT = (
     "text",
@@ -59,7 +59,7 @@ TAKES: Mapping[Any, Set[str]] = {
 
 
 def mismatches(given: Shape, wanted: Shape, path: str = "") -> Iterator[str]:
-    """Why a value of the first type can never be taken as the second; nothing when it might."""
+    """The reasons why a value of the first type never fits the second; empty when it may fit."""
     gives, takes = _kinds(given, GIVES), _kinds(wanted, TAKES)
     if given is wanted or gives is None or takes is None:
         return
@@ -98,7 +98,7 @@ def _kinds(shape: Shape, table: Mapping[Any, Set[str]]) -> Set[str] | None:
 
 
 def _is_plain_model(shape: Shape) -> bool:
-    """A model whose fields alone decide what it gives and takes."""
+    """A model whose stored form depends on its fields only."""
     if not isinstance(shape, type) or not issubclass(shape, BaseModel) or issubclass(shape, RootModel):
         return False
     if not shape.__pydantic_complete__ or REWRITING & shape.model_config.keys():
@@ -109,7 +109,7 @@ def _is_plain_model(shape: Shape) -> bool:
 
 
 def _keys(shape: Shape) -> Mapping[str, Shape] | None:
-    """What a stored value is sure to be limited to: its keys; None when it may have others."""
+    """All keys that a stored value can have; None when others are possible."""
     if isinstance(shape, Mapping):
         return shape
     if not _is_plain_model(shape) or shape.model_config.get("extra") == "allow":

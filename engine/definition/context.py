@@ -1,4 +1,4 @@
-"""What a stage body and a completion check are given."""
+"""The contexts of stage bodies and completion checks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from engine.domain.stored_value import Json
 
 
 class OutputKey[Out](Protocol):
-    """A stage, as far as reading its output goes."""
+    """The part of a stage that is needed to read its output."""
 
     @property
     def id(self) -> str: ...
@@ -31,7 +31,7 @@ class OutputKey[Out](Protocol):
 
 
 class WorkflowContext(Mapping[str, Json]):
-    """Outputs of earlier groups as JSON, by stage id. Each is read on first use and kept."""
+    """The outputs of earlier groups as JSON, by stage id. Each is read at its first use and cached."""
 
     def __init__(self, outputs: Outputs) -> None:
         self._outputs = outputs
@@ -54,7 +54,7 @@ class WorkflowContext(Mapping[str, Json]):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckContext[Config = NoConfig](BodyContext[Config]):
-    """What `check_completion` is given beside the suspended state."""
+    """The context of `check_completion`. The suspended state is its other argument."""
 
     @overload
     @staticmethod
@@ -70,10 +70,10 @@ class CheckContext[Config = NoConfig](BodyContext[Config]):
 
 @dataclass(frozen=True, kw_only=True)
 class StageContext[In, Config = NoConfig](BodyContext[Config]):
-    """What a stage body is given.
+    """The context of a stage body.
 
-    `attempt` is which try of this job it is, 1 first; `generation` is which rerun, 0 first;
-    `deadline` is when the body must have ended; a host that has to go may take the stage back sooner.
+    `attempt` counts the tries of this job from 1; `generation` counts the reruns from 0. The body must end before
+    `deadline`; a host that shuts down may release the stage sooner.
     """
 
     input: In
@@ -85,7 +85,7 @@ class StageContext[In, Config = NoConfig](BodyContext[Config]):
 
     @cached_property
     def workflow_context(self) -> Mapping[str, Json]:
-        """Outputs of earlier groups as JSON, by stage id. Read lazily, one blob for each one used."""
+        """The outputs of earlier groups as JSON, by stage id. Each blob is read when it is used."""
         return WorkflowContext(self.outputs)
 
     @overload
@@ -95,7 +95,7 @@ class StageContext[In, Config = NoConfig](BodyContext[Config]):
     def require(self, stage: OutputKey[Any] | str, /) -> Any:
         """The output of an earlier stage: the typed value for a `Stage`, JSON for an id.
 
-        `MissingStageOutput` when it has none in this run.
+        Raises `MissingStageOutput` when the stage has no output in this run.
         """
         stage_id = stage if isinstance(stage, str) else stage.id
         try:
@@ -116,18 +116,18 @@ class StageContext[In, Config = NoConfig](BodyContext[Config]):
             return None
 
     def on_progress(self, progress: float, message: str | None = None, details: Json = None) -> None:
-        """Say how far the work is: `progress` from 0 to 1, with a text and any JSON for who watches."""
+        """Report the progress, from 0 to 1, with a text and any JSON for observers."""
         if isinstance(progress, bool) or not isfinite(progress) or not 0 <= progress <= 1:
             raise ValueError(f"progress goes from 0 to 1, not {progress!r}; divide percentages by 100")
         self.recorder.progress(float(progress), message, as_readable_json(details))
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run was cancelled, as of the last heartbeat."""
+        """True when the run was cancelled, as of the last heartbeat."""
         return self.cancellation.cancelled
 
     def raise_if_cancelled(self) -> None:
-        """`StageCancelled` once the run has been cancelled."""
+        """Raises `StageCancelled` once the run has been cancelled."""
         if self.cancelled:
             raise StageCancelled(f"run {self.workflow_run_id!r} was cancelled; stage {self.stage_id!r} stopped")
 
@@ -136,10 +136,10 @@ class StageContext[In, Config = NoConfig](BodyContext[Config]):
     @overload
     def once(self, key: str, fn: Callable[[], Json], /) -> Json: ...
     def once(self, key: str, fn: Callable[[], Any], /) -> Any:
-        """The result of `fn`, remembered under `key` for this generation: a later attempt does not call again.
+        """Calls `fn` and stores its result under `key` for this generation: a later attempt does not call it again.
 
-        It must be JSON. Awaitable when `fn` is an `async def`. A crash between the call and its saving means
-        one more call.
+        The result must be JSON. It is awaitable when `fn` is an `async def`. After a crash between the call and the
+        store, `fn` is called once more.
         """
         name = f"once/{artifact_name(key)}.json"
         if iscoroutinefunction(fn):
@@ -178,7 +178,7 @@ class StageContext[In, Config = NoConfig](BodyContext[Config]):
     def for_test(*, config: Any = None, outputs: Mapping[Any, object] | None = None, **fields: Any) -> Any:
         """A context for calling a stage in a unit test. `outputs` maps stages or ids to their outputs.
 
-        Its `recorder` and `storage` keep everything in memory; any other field can be given by name.
+        Its `recorder` and `storage` keep everything in memory; other fields are given by name.
         """
         given = {"outputs": MemoryOutputs(_stored(outputs or {})), **IDENTITY, "attempt": 1, **fields}
         return HandMadeContext(config=NoConfig() if config is None else config, **given)

@@ -1,4 +1,4 @@
-"""`define_stage` and `define_async_batch_stage`: from a function and its annotations to a stage."""
+"""`define_stage` and `define_async_batch_stage` make a stage of a function and its annotations."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from engine.domain.errors import DefinitionError
 
 
 class StageOptions(TypedDict, total=False):
-    """What both kinds of stage accept. `input`, `output` and `config` override the body's annotations."""
+    """The options of both kinds of stage. `input`, `output` and `config` override the body's annotations."""
 
     id: Required[str]
     name: Required[str]
@@ -100,8 +100,8 @@ def define_stage(*, execute: Any = None, **options: Unpack[StageOptions]) -> Any
 
     The types come from the annotations: `def body(ctx: StageContext[Input, Config]) -> Output`, `async` or
     not; a body returns the output or a `StageResult`. `timeout` is a timedelta or seconds. `estimate_cost`,
-    called with the workflow's input and the config, gives US dollars; `budget` caps what it spends on models.
-    `DefinitionError` when something is missing or unusable.
+    called with the workflow's input and the config, gives US dollars; `budget` caps its spending on models.
+    Raises `DefinitionError` when an argument is missing or cannot be used.
     """
     decorator = StageDecorator(options)
     return decorator if execute is None else decorator(execute)

@@ -1,4 +1,4 @@
-"""A workflow for people to look at: as text and as a Mermaid flowchart."""
+"""Draws a workflow as text and as a Mermaid flowchart."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Lengths of time as authors write them: a `timedelta`, or a number of seconds."""
+"""Durations: a `timedelta`, or a number of seconds."""
 
 from datetime import timedelta
 from math import isfinite
@@ -7,7 +7,7 @@ type Duration = timedelta | float
 
 
 def seconds(value: Duration, name: str) -> float:
-    """The duration in seconds. `ValueError` unless it is a finite number, zero or more."""
+    """The duration in seconds. Raises `ValueError` unless it is a finite number, zero or more."""
     number = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise ValueError(f"{name} must be a timedelta or a number of seconds, not {value!r}")

@@ -1,4 +1,4 @@
-"""What can be stored: JSON without NaN, infinities and U+0000, which PostgreSQL cannot hold."""
+"""Storable values: JSON without NaN, infinities and U+0000, which PostgreSQL cannot hold."""
 
 from math import isfinite
 from typing import Any
@@ -11,22 +11,22 @@ CONTAINERS = (dict, list, tuple, set, frozenset)
 
 
 def as_json(value: object) -> Json:
-    """The value as JSON types. `ValueError` when it has no JSON form or cannot be stored."""
+    """The value as JSON types. Raises `ValueError` when it has no JSON form or cannot be stored."""
     stored = to_jsonable_python(value)
     refuse_unstorable(stored)
     return stored
 
 
 def as_readable_json(value: object) -> Json:
-    """The value as JSON types, whatever it is: what has no JSON form becomes text. For logs."""
+    """Any value as JSON types, for logs. A part without a JSON form becomes text."""
     try:
         return from_json(to_json(value, serialize_unknown=True, bytes_mode="base64", inf_nan_mode="strings"))
-    except (PydanticSerializationError, ValueError):  # text that is half a surrogate pair
+    except (PydanticSerializationError, ValueError):  # text with half a surrogate pair
         return repr(value)
 
 
 def refuse_unstorable(value: object) -> None:
-    """`ValueError` naming the first NaN, infinity or text with U+0000 in nested dicts, lists, tuples and sets."""
+    """Raises `ValueError` for the first NaN, infinity or text with U+0000 in nested dicts, lists, tuples and sets."""
     found = _unstorable({"": value})
     if found is not None:
         path, reason = found
@@ -34,7 +34,7 @@ def refuse_unstorable(value: object) -> None:
 
 
 def _unstorable(container: Any) -> tuple[str, str] | None:
-    """The path and the reason; None when all can be stored."""
+    """The path and the reason of the first fault; None when everything can be stored."""
     for key, part in container.items() if isinstance(container, dict) else enumerate(container):
         if isinstance(part, float):
             if not isfinite(part):

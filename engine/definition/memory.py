@@ -1,4 +1,4 @@
-"""What a hand-made context lends: everything stays in memory, where a test can look at it."""
+"""The in-memory capabilities of a context for tests."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -41,7 +41,7 @@ class AnnotationEntry:
 
 @dataclass(slots=True)
 class MemoryRecorder:
-    """Keeps what a body noted, in order."""
+    """Keeps the notes of a body in order."""
 
     logs: list[LogEntry] = field(default_factory=list)
     progresses: list[ProgressEntry] = field(default_factory=list)
@@ -74,7 +74,7 @@ class MemoryRecorder:
 
     @property
     def attributes(self) -> Mapping[str, Json]:
-        """The last value noted under each key."""
+        """The last value under each key."""
         return {key: value for entry in self.annotations for key, value in entry.attributes.items()}
 
 

@@ -1,4 +1,4 @@
-"""Execution groups as pure maths: which stage runs when. Groups count from 1, stages from 0."""
+"""Computes the positions of stages in execution groups. Groups count from 1, stages from 0."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Config models to build a stage's own config from."""
+"""Config models, to be combined into a stage's config."""
 
 from typing import Annotated, Any, cast
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field, create_model
 
 
 class AIConfig(BaseModel):
-    """Which model to ask, and how."""
+    """The model to call, and its options."""
 
     model: str = "gemini-2.5-flash"
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
@@ -14,7 +14,7 @@ class AIConfig(BaseModel):
 
 
 class ConcurrencyConfig(BaseModel):
-    """How many things at once; `delay` in seconds between them."""
+    """The number of simultaneous operations, and the `delay` between them in seconds."""
 
     concurrency: Annotated[int, Field(gt=0)] = 5
     delay: Annotated[float, Field(ge=0)] = 0.0

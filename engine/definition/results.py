@@ -1,4 +1,4 @@
-"""What a stage body, or its completion check, gives back."""
+"""The results of stage bodies and completion checks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from engine.domain.stored_value import Json
 
 @dataclass(frozen=True, slots=True)
 class StageResult[T]:
-    """An output, numbers about it, and named files: text, bytes, the path of a file, or any JSON value."""
+    """An output, metrics, and named artifacts: text, bytes, the path of a file, or any JSON value."""
 
     output: T
     custom_metrics: Mapping[str, Json] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class StageResult[T]:
 
 
 class SuspendedState(BaseModel):
-    """What a suspended stage waits for. Times of waiting are in seconds. Its JSON form loads unchanged."""
+    """The state of a suspended stage. Durations are in seconds. Its JSON form loads unchanged."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -39,13 +39,13 @@ class SuspendedState(BaseModel):
 
     @property
     def deadline(self) -> datetime:
-        """When waiting ends and the stage fails."""
+        """The time at which the stage fails, if it still waits."""
         return self.submitted_at + timedelta(seconds=self.max_wait)
 
 
 @dataclass(frozen=True, slots=True)
 class Suspended:
-    """The work goes on elsewhere under `batch_id`; ask again later.
+    """The stage waits for work that goes on elsewhere under `batch_id`.
 
     Durations are timedeltas or seconds. `submitted_at` defaults to now, `next_poll_at` to an interval later.
     """
@@ -78,7 +78,7 @@ class Suspended:
                 raise ValueError(f"{name} must have a time zone, not {moment!r}")
 
     def state(self, now: datetime) -> SuspendedState:
-        """What is stored, and later given to the completion check and to a body that runs again."""
+        """The stored state. The completion check gets it, and a body that runs again."""
         return SuspendedState(
             batch_id=self.batch_id,
             submitted_at=self.submitted_at or now,
@@ -93,7 +93,7 @@ class Suspended:
 
 @dataclass(frozen=True, slots=True)
 class Ready[T]:
-    """The batch is done. `embeddings` says what vectors it made, for `embedding_info`."""
+    """The batch is done. `embeddings` describes its vectors, for `embedding_info`."""
 
     output: T
     metrics: Mapping[str, Json] = field(default_factory=dict)
@@ -122,7 +122,7 @@ class NotReady:
 
 @dataclass(frozen=True, slots=True)
 class BatchFailed:
-    """The batch failed for good; so does the stage, with this text."""
+    """The batch failed for good. The stage fails with this text."""
 
     error: str
 
@@ -131,7 +131,7 @@ type CheckResult[T] = Ready[T] | NotReady | BatchFailed
 
 
 def _keep_as_json(result: object, *names: str) -> None:
-    """Turn the named fields into JSON. `InvalidStageData` when one cannot be."""
+    """Turns the named fields into JSON. Raises `InvalidStageData` when one has no JSON form."""
     for name in names:
         try:
             object.__setattr__(result, name, as_json(getattr(result, name)))

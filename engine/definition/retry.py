@@ -1,4 +1,4 @@
-"""When a failed stage is tried again, and how long it waits."""
+"""The retry policy of a stage."""
 
 from dataclasses import dataclass
 
@@ -17,11 +17,10 @@ NEVER_RETRIED = (InvalidStageData, MissingStageOutput, StageCancelled, BudgetExc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often a stage is tried and how the waits grow: `initial`, times `factor` each time, up to `max`.
+    """The number of attempts, and the delays between them: `initial`, times `factor` after each, up to `max`.
 
-    `jitter` is the share of a wait that is added at random, 0 to 1. An error is retried when it is a
-    `retry_on` and not a `give_up_on`; misfitting data, cancellation, spent budgets and refused model calls
-    are never retried.
+    `jitter`, from 0 to 1, is the share of a delay that is added at random. An error is retried when it is a `retry_on`
+    and not a `give_up_on`. Invalid data, cancellation, spent budgets and refused model calls are never retried.
     """
 
     max_attempts: int = 3
@@ -44,7 +43,7 @@ class RetryPolicy:
         return min(wait * (1 + self.jitter * random), longest)
 
     def allows(self, error: BaseException) -> bool:
-        """Whether this error is worth another attempt."""
+        """True when the error is retried."""
         return isinstance(error, self.retry_on) and not isinstance(error, (*self.give_up_on, *NEVER_RETRIED))
 
     def _wait_problem(self) -> str | None:

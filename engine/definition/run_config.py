@@ -1,4 +1,4 @@
-"""The config of a run: one slice of options for each stage."""
+"""The config of a run: the options of each stage."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ type AnyStage = Stage[Any, Any, Any]
 def complete_config(
     workflow_id: str, stages: Sequence[AnyStage], given: Mapping[str, Any]
 ) -> dict[str, dict[str, Json]]:
-    """Every stage's config, defaults filled in. `InvalidInput` lists all that is wrong."""
+    """Every stage's config with its defaults. Raises `InvalidInput` with all problems."""
     known = [stage.id for stage in stages]
     problems = [f"{each}: no such stage; the workflow has: {', '.join(known)}" for each in given if each not in known]
     complete: dict[str, dict[str, Json]] = {}
@@ -52,7 +52,7 @@ def _complete_slice(stage: AnyStage, given: object) -> dict[str, Json]:
 
 
 def _unknown_options(model: type[BaseModel], given: Mapping[Any, object]) -> list[str]:
-    """Options the model does not know, unless it says itself what happens to those."""
+    """The unknown options, unless the model has a rule for them."""
     if "extra" in model.model_config:
         return []
     known = {key for name, field in model.model_fields.items() for key in accepted_keys(name, field)}

@@ -1,4 +1,4 @@
-"""The types a stage declares: checking data against them, and keeping it as JSON."""
+"""The types of a stage: validate data against them, and convert it to stored JSON."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -18,19 +18,19 @@ PLAIN_JSON = (dict, list, str, int, float, bool, type(None))
 
 
 class NoInput(BaseModel):
-    """The input of a stage or workflow that takes none."""
+    """The input type of a stage or workflow without input."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class NoConfig(BaseModel):
-    """The config of a stage that has none."""
+    """The config type of a stage without config."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Misfit(ValueError):
-    """Data does not fit a schema. One line for each problem: where, what, the value."""
+    """The data does not fit the schema. Each line is a problem: its place, its kind, the value."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
@@ -38,10 +38,10 @@ class Misfit(ValueError):
 
 
 class Schema[T]:
-    """A type that data must fit: anything a pydantic `TypeAdapter` accepts.
+    """A type of data: anything that a pydantic `TypeAdapter` accepts.
 
-    Stored values use field names (aliases when the model sets `serialize_by_alias`) and leave out computed
-    fields, so that whatever is stored loads again; names and aliases are both accepted.
+    Stored values use field names (aliases when the model sets `serialize_by_alias`) and omit computed fields, so that
+    every stored value loads again. Input may use names and aliases.
     """
 
     def __init__(self, declared: Any) -> None:
@@ -65,7 +65,7 @@ class Schema[T]:
             return {}
 
     def load(self, value: Json) -> T:
-        """The typed value a JSON value stands for."""
+        """The typed value of a JSON value."""
         try:
             return self._adapter.validate_json(to_json(value), by_alias=True, by_name=True)
         except ValidationError as error:
@@ -74,7 +74,7 @@ class Schema[T]:
             raise Misfit([f"(value): not JSON: {error}"]) from error
 
     def store(self, value: object) -> Json:
-        """The JSON form of a typed value or of anything the type accepts, checked to load again."""
+        """The JSON form of any value that the type accepts. It is checked to load again."""
         try:
             checked = self._adapter.validate_python(value, by_alias=True, by_name=True)
         except ValidationError as error:
@@ -82,7 +82,7 @@ class Schema[T]:
         return self._dump(self.load(self._storable(checked)))
 
     def accept(self, value: object) -> Json:
-        """The stored form of what a caller gave: JSON, or a typed value."""
+        """The stored form of a caller's value: JSON, or a typed value."""
         return self.store(self.load(value) if isinstance(value, PLAIN_JSON) else value)
 
     def _dump(self, value: T) -> Json:

@@ -1,4 +1,4 @@
-"""Reading a stage's types from the annotations of its body."""
+"""Reads a stage's types from the annotations of its body."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ MISSING = inspect.Signature.empty
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageTypes:
-    """What the author declared; `MISSING` where nothing was."""
+    """The declared types; `MISSING` where none was declared."""
 
     input: Any = MISSING
     output: Any = MISSING
@@ -24,7 +24,7 @@ class StageTypes:
 
 
 def read_types(body: Callable[..., object], what: str) -> StageTypes:
-    """The types in a body's annotations. `DefinitionError` when they cannot be resolved or used."""
+    """The types in a body's annotations. Raises `DefinitionError` when they cannot be resolved or used."""
     union: Any = Union
     signature = _signature(body, what)
     parameters = [each for each in signature.parameters.values() if each.default is MISSING]

@@ -23,7 +23,7 @@ type Check[Out, Config] = Callable[
 class Stage[In, Out, Config]:
     """One step of a workflow, made by `define_stage`.
 
-    Calling it calls the body, unvalidated: for unit tests. As an argument of `ctx.require` it is a typed key.
+    A call of the stage calls its body without validation, for unit tests. `ctx.require` takes it as a typed key.
     """
 
     id: str
@@ -49,7 +49,7 @@ class Stage[In, Out, Config]:
 
     @property
     def is_async(self) -> bool:
-        """Whether the body is an `async def`."""
+        """True when the body is an `async def`."""
         return iscoroutinefunction(self.body) or iscoroutinefunction(type(self.body).__call__)
 
     @property
@@ -74,28 +74,28 @@ class Stage[In, Out, Config]:
         return self.config_type.json_schema
 
     def validate_input(self, value: Json) -> Any:
-        """The typed input; ignored by a stage that takes none. `InvalidStageData` when it does not fit."""
+        """The typed input. A stage without input ignores it. Raises `InvalidStageData` when it does not fit."""
         return NoInput() if self.takes_no_input else self._load("input", self.input_type, value)
 
     def validate_config(self, value: Mapping[str, Json]) -> Any:
-        """The typed config, defaults filled in. `InvalidStageData` when it does not fit."""
+        """The typed config with its defaults. Raises `InvalidStageData` when it does not fit."""
         return self._load("config", self.config_type, dict(value))
 
     def validate_output(self, value: object) -> Json:
-        """The stored form of what a body returned. `InvalidStageData` when it does not fit."""
+        """The stored form of a body's output. Raises `InvalidStageData` when it does not fit."""
         try:
             return self.output_type.store(value)
         except Misfit as misfit:
             raise self._invalid("output", self.output_type, misfit) from misfit
 
     def load_output(self, value: Json) -> Out:
-        """The typed output a stored one stands for. `InvalidStageData` when it does not fit any more."""
+        """The typed value of a stored output. Raises `InvalidStageData` when it does not fit any more."""
         return self._load("output", self.output_type, value)
 
     def outcome(self, returned: object) -> StageResult[Any] | Suspended:
-        """What a body returned, in one of its two forms. The output is not validated yet.
+        """A body's result as a `StageResult` or `Suspended`. The output is not validated yet.
 
-        `InvalidStageData` when a stage that is no async-batch stage suspends.
+        Raises `InvalidStageData` when a stage suspends that is no async-batch stage.
         """
         match returned:
             case Suspended() if self.mode == "sync":
@@ -126,7 +126,7 @@ class AsyncBatchStage[In, Out, Config](Stage[In, Out, Config]):
         return self._checks[0] if self._checks else None
 
     def check_completion(self, check: Check[Out, Config]) -> Check[Out, Config]:
-        """Decorator: the function that is asked whether the batch is done. Can be set once."""
+        """Decorator of the function that checks whether the batch is done. It can be set once."""
         if self._checks:
             raise DefinitionError(f"stage {self.id!r} already has a check_completion")
         self._checks.append(check)

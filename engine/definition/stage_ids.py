@@ -1,4 +1,4 @@
-"""What a stage id looks like, and namespaces of constants for them."""
+"""The rule for stage ids, and namespaces of constants for them."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +18,7 @@ class HasStages(Protocol):
 
 
 def check_id(kind: str, value: object) -> str:
-    """The id itself. `DefinitionError` unless it follows `ID_RULE`."""
+    """Gives the id. Raises `DefinitionError` unless it follows `ID_RULE`."""
     if not isinstance(value, str) or len(value) > 100 or not _PATTERN.fullmatch(value):
         raise DefinitionError(f"{kind} id {value!r} is not allowed: use {ID_RULE}")
     return value
@@ -73,17 +73,17 @@ def create_stage_ids(workflow: HasStages) -> StageIds:
 
 
 def define_stage_ids(stage_ids: Iterable[str]) -> StageIds:
-    """Constants to write stages and dependencies with, before the workflow exists."""
+    """Constants for stages and dependencies, before the workflow exists."""
     return StageIds(stage_ids)
 
 
 def is_valid_stage_id(workflow: HasStages, stage_id: str) -> bool:
-    """Whether the workflow has a stage of that id."""
+    """True when the workflow has a stage of that id."""
     return workflow.has_stage(stage_id)
 
 
 def assert_valid_stage_id(workflow: HasStages, stage_id: str) -> None:
-    """`UnknownStage`, listing the ids there are, unless the workflow has that stage."""
+    """Raises `UnknownStage`, which lists the workflow's ids, unless the workflow has that stage."""
     if not workflow.has_stage(stage_id):
         known = ", ".join(workflow.get_stage_ids())
         raise UnknownStage(f"workflow {workflow.id!r} has no stage {stage_id!r}; it has: {known}")

@@ -1,4 +1,4 @@
-"""A built workflow: stages in execution groups. Immutable."""
+"""A built, immutable workflow: stages in execution groups."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ type Group = tuple[Stage[Any, Any, Any], ...]
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Workflow[In, Out]:
-    """Made by `define_workflow(…)….build()`.
+    """A workflow, made by `define_workflow(…)….build()`.
 
-    Execution groups count from 1. A group of one gives its stage's output, a larger one an object by stage
-    id.
+    Execution groups count from 1. The output of a group of one is its stage's output; that of a larger group is an
+    object by stage id.
     """
 
     id: str
@@ -62,7 +62,7 @@ class Workflow[In, Out]:
 
     @property
     def pools(self) -> tuple[str, ...]:
-        """Every pool that a stage asks for, by name."""
+        """The names of the stages' pools."""
         return tuple(sorted({stage.pool for stage in self.get_all_stages()}))
 
     def get_stage_ids(self) -> tuple[str, ...]:
@@ -75,19 +75,19 @@ class Workflow[In, Out]:
         return stage_id in self._stages
 
     def get_execution_group_index(self, stage_id: str) -> int:
-        """The number of the stage's execution group, 1 first. `UnknownStage` when there is no such stage."""
+        """The number of the stage's execution group, 1 first. Raises `UnknownStage`."""
         number = plan.group_of(self._ids, stage_id)
         if number is None:
             raise self._unknown(stage_id)
         return number
 
     def get_stage_index(self, stage_id: str) -> int:
-        """The stage's place among all stages, 0 first. `UnknownStage` when there is no such stage."""
+        """The stage's place among all stages, 0 first. Raises `UnknownStage`."""
         self.get_execution_group_index(stage_id)
         return plan.flat(self._ids).index(stage_id)
 
     def get_previous_stage_id(self, stage_id: str) -> str | None:
-        """The stage listed just before; None for the first. `UnknownStage` when there is no such stage."""
+        """The stage before this one; None for the first. Raises `UnknownStage`."""
         self.get_execution_group_index(stage_id)
         return plan.before(self._ids, stage_id)
 
@@ -104,15 +104,15 @@ class Workflow[In, Out]:
         }
 
     def get_default_config(self) -> dict[str, dict[str, Json]]:
-        """The config of a run that gives none; options without a default are left out."""
+        """The default config of a run. Options without a default are left out."""
         return {stage.id: default_config(stage) for stage in self.get_all_stages()}
 
     def validate_config(self, config: Mapping[str, Any] | None = None) -> dict[str, dict[str, Json]]:
-        """Each stage's options, defaults filled in. `InvalidInput` lists every problem with its stage."""
+        """Each stage's options with their defaults. Raises `InvalidInput` with every problem and its stage."""
         return complete_config(self.id, self.get_all_stages(), config or {})
 
     def validate_input(self, value: object) -> Json:
-        """The stored form of a run's input: JSON or a typed value. `InvalidInput` lists every problem."""
+        """The stored form of a run's input: JSON or a typed value. Raises `InvalidInput` with every problem."""
         try:
             return self.input_type.accept({} if value is None and self.takes_no_input else value)
         except Misfit as misfit:
@@ -124,9 +124,9 @@ class Workflow[In, Out]:
         return self.input_type.takes_nothing
 
     def estimate_cost(self, value: object, config: Mapping[str, Any] | None = None) -> float:
-        """US dollars, as the stages that can tell estimate them from the workflow's input and their config.
+        """The estimated cost in US dollars: the sum over stages with an `estimate_cost`.
 
-        `InvalidInput` when input or config do not fit.
+        Raises `InvalidInput` when input or config do not fit.
         """
         typed = self.input_type.load(self.validate_input(value))
         complete = self.validate_config(config)
@@ -146,7 +146,7 @@ class Workflow[In, Out]:
 
     @cached_property
     def definition_hash(self) -> str:
-        """SHA-256 of ids, groups and schemas, in hex. Titles and descriptions do not count."""
+        """The SHA-256 of ids, groups and schemas in hex, without titles and descriptions."""
         content = {
             "id": self.id,
             "input": self.input_type.json_schema,
@@ -171,7 +171,7 @@ def _fingerprint(stage: Stage[Any, Any, Any]) -> Json:
 
 
 def _sorted(value: Json) -> Json:
-    """Keys in order; titles and descriptions, which are wording, left out."""
+    """The schema with sorted keys, without titles and descriptions."""
     match value:
         case dict():
             wording = {key for key in ("title", "description") if isinstance(value.get(key), str)}

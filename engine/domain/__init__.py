@@ -1,1 +1,1 @@
-"""What the engine talks about: records, states, events and errors. Standard library and pydantic only, no I/O."""
+"""The domain: records, states, events and errors. It uses the standard library and pydantic only, without I/O."""

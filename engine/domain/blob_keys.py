@@ -22,7 +22,7 @@ def validate_key(key: str) -> str:
 
 
 def is_under(key: str, prefix: str) -> bool:
-    """Whether the key is the prefix, or continues it with a whole segment."""
+    """True when the key is the prefix, or continues it with a whole segment."""
     return key == prefix or key.startswith(f"{prefix}/")
 
 

@@ -1,5 +1,6 @@
-"""What happened, in the past tense. These types and field names are wire and database format."""
+"""The events, named in the past tense. Their types and field names are wire and database format."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
@@ -21,7 +22,7 @@ class Event(BaseModel):
 
     def payload(self) -> dict[str, Any]:
         """The one wire form: JSON types only, without what the outbox row holds itself."""
-        return self.model_dump(mode="json", exclude={"sequence", "id"})
+        return self.model_dump(mode="json", exclude={"sequence", "id", "timestamp"})
 
 
 class RunEvent(Event):
@@ -38,8 +39,6 @@ class WorkflowStarted(RunEvent):
 
 
 class WorkflowCompleted(RunEvent):
-    """The store fills in duration, totals and output from the run as it commits."""
-
     type: Literal["workflow:completed"] = "workflow:completed"
     duration_ms: int | None = None
     total_cost: float = 0.0
@@ -48,8 +47,6 @@ class WorkflowCompleted(RunEvent):
 
 
 class WorkflowFailed(RunEvent):
-    """The store fills in error and error_code from the run as it commits."""
-
     type: Literal["workflow:failed"] = "workflow:failed"
     error: str = ""
     error_code: str = ""
@@ -78,7 +75,7 @@ class StageStarted(StageEvent):
 
 
 class StageCompleted(StageEvent):
-    """The store fills in totals from the stage as it commits: all its attempts and generations together."""
+    """Totals are those of all the stage's attempts and generations together."""
 
     type: Literal["stage:completed"] = "stage:completed"
     duration_ms: int
@@ -136,9 +133,9 @@ type AnyEvent = Annotated[
 _ADAPTER: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
 
 
-def parse_event(payload: dict[str, Any], *, sequence: int, event_id: str) -> Event:
+def parse_event(payload: dict[str, Any], *, sequence: int, event_id: str, timestamp: datetime) -> Event:
     """The event a stored payload stands for."""
-    return _ADAPTER.validate_python({**payload, "sequence": sequence, "id": event_id})
+    return _ADAPTER.validate_python({**payload, "sequence": sequence, "id": event_id, "timestamp": timestamp})
 
 
 EVENT_TYPES = frozenset(

@@ -1,4 +1,4 @@
-"""What the stores keep, one frozen class per table. Times are aware UTC datetimes; durations are in their names."""
+"""The stored records, one frozen class per table. Times are aware UTC datetimes; names of durations have the unit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.domain.stored_value import Json, StoredValue
 
 
@@ -15,15 +15,15 @@ class RunRecord:
     """One execution of a workflow.
 
     `group_no` is the execution group being worked on (0 before the first) and `group_open` how many of its stages
-    have not finished. `failure_code` set while RUNNING means the run is failing and waits for running siblings.
-    """
+    have not finished. `version` rises with status, group, failure and rerun. `failure_code` set while RUNNING means
+    the run is failing and waits for running siblings."""
 
     id: str
     workflow_id: str
     workflow_name: str
     workflow_type: str
     definition_hash: str
-    status: Status
+    status: RunStatus
     input: StoredValue
     created_at: datetime
     updated_at: datetime
@@ -33,6 +33,7 @@ class RunRecord:
     priority: int = 5
     version: int = 1
     event_seq: int = 0
+    last_event_at: datetime | None = None
     group_no: int = 0
     group_open: int = 0
     started_at: datetime | None = None
@@ -59,7 +60,7 @@ class StageRecord:
     stage_name: str
     stage_number: int
     execution_group: int
-    status: Status
+    status: StageStatus
     created_at: datetime
     updated_at: datetime
     generation: int = 0
@@ -89,6 +90,8 @@ class StageRecord:
 class JobRecord:
     """The right to run one stage once. `attempt` is raised by each claim, 1 for the first.
 
+    Due jobs are claimed by `rank`, fixed as they become due: `priority` minutes before `due_at`.
+
     `lease_token` stays after the job ends, so that the same finish repeated is recognised.
     """
 
@@ -97,8 +100,9 @@ class JobRecord:
     stage_record_id: str
     stage_id: str
     pool: str
-    status: Status
+    status: JobStatus
     due_at: datetime
+    rank: datetime
     created_at: datetime
     updated_at: datetime
     priority: int = 5
@@ -195,7 +199,7 @@ class KeyState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecord:
-    """What a caller's idempotency key stands for. Unique by (tenant, command_type, key); tenant "" means none."""
+    """A command's result under its idempotency key. Unique by (tenant, command_type, key); tenant "" means none."""
 
     tenant: str
     command_type: str

@@ -1,4 +1,4 @@
-"""How a row holds a value that may be large: inline, by blob key, or collected from a group's stages.
+"""A value in a row that may be large: inline, by blob key, or collected from a group's stages.
 
 {"json": "…"}                      the value itself, up to INLINE_OUTPUT_MAX_BYTES of JSON, as text: PostgreSQL's jsonb
                                    would put keys into another order, lose the sign of -0.0, and not hold U+0000

@@ -10,11 +10,11 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from engine.domain.stored_value import Json
+from engine.execution.attempt import Attempt
 from engine.hosts.job_runner import JobReport, JobRunner
 from engine.hosts.lease_keeper import LeaseKeeper
 from engine.hosts.options import HostOptions
 from engine.hosts.slots import Locks
-from engine.kernel.attempts import Attempt
 from engine.kernel.kernel import Kernel
 from engine.ports.job_transport import JobNotification, JobTransport
 from engine.ports.persistence import NoClaim

@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 from engine.definition.stage import Stage
 from engine.domain.errors import DefinitionError, EngineError, SettingsError, StoreUnavailable
+from engine.execution.attempt import Attempt
 from engine.hosts.lease_keeper import LeaseKeeper
 from engine.hosts.options import DEFAULTS, HostOptions
-from engine.kernel.attempts import Attempt, JobFinish, JobRelease, JobStart
+from engine.kernel.host_commands import JobFinish, JobRelease, JobStart
 from engine.kernel.kernel import Kernel
-from engine.kernel.outcomes import Completed, Failed, Ghost, Outcome, Suspended
-from engine.ports.persistence import NoClaim
-from engine.ports.write_set import Lease
+from engine.ports.persistence import Lease, NoClaim
+from engine.transitions.facts import Completed, Failed, Ghost, Outcome, Suspended
 
 logger = logging.getLogger(__name__)
 

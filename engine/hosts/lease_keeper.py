@@ -7,10 +7,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from engine.execution.attempt import Attempt
 from engine.hosts.options import DEFAULTS, HostOptions
-from engine.kernel.attempts import Attempt, JobHeartbeat, JobRelease, JobTimeout
+from engine.kernel.host_commands import JobHeartbeat, JobRelease, JobTimeout
 from engine.kernel.kernel import Kernel
-from engine.kernel.outcomes import Outcome
+from engine.transitions.facts import Outcome
 
 logger = logging.getLogger(__name__)
 

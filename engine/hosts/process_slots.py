@@ -12,7 +12,7 @@ from engine.hosts.child import Busy, ChildSlotConfig, Idle, KernelFactory, Notif
 from engine.hosts.job_runner import JobReport
 from engine.hosts.lease_keeper import TIMEOUT_GRACE
 from engine.hosts.slots import Notifications, SlotConfig
-from engine.kernel.attempts import JobTimeout, LeaseRelease
+from engine.kernel.host_commands import JobTimeout, LeaseRelease, LeaseRenewal
 from engine.kernel.kernel import Kernel
 
 logger = logging.getLogger(__name__)
@@ -142,8 +142,14 @@ class ProcessSlot:
             )
         elif now >= self._renew_at:
             self._renew_at = now + self._config.options.heartbeat
-            lease = self._config.options.lease
-            self._kernel.deps.persistence.transact(lambda tx: tx.jobs.renew(busy.job_id, busy.lease_token, lease))
+            self._kernel.dispatch(
+                LeaseRenewal(
+                    workflow_run_id=busy.workflow_run_id,
+                    job_id=busy.job_id,
+                    lease_token=busy.lease_token,
+                    lease_seconds=self._config.options.lease,
+                )
+            )
 
 
 class ChildDied(Exception):

@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.domain.lifecycle import TERMINAL, Status
+from engine.domain.lifecycle import ENDED_RUNS, RunStatus
 from engine.domain.records import StageRecord
 from engine.domain.stored_value import Json
 from engine.hosts.worker import WorkerHost
 from engine.kernel.commands import RunCreate
 from engine.kernel.kernel import Kernel
-from engine.kernel.reads import RunView
+from engine.ports.reads import RunView
 
 FIRST_LOOK, LONGEST_LOOK = 0.001, 0.05
 
@@ -21,7 +21,7 @@ class RunOutcome:
     """A finished run. `total_cost` in US dollars, `duration_ms` from start to end."""
 
     workflow_run_id: str
-    status: Status
+    status: RunStatus
     stages: Sequence[StageRecord]
     total_cost: float
     total_tokens: int
@@ -63,7 +63,7 @@ def _wait(
             if seen.get(stage.id) != (stage.status, stage.generation):
                 on_stage_change(stage)
         seen = {stage.id: (stage.status, stage.generation) for stage in view.stages}
-        if view.run.status in TERMINAL:
+        if view.run.status in ENDED_RUNS:
             return _outcome(kernel, view)
         if time.monotonic() > end:
             raise TimeoutError(f"run {run_id!r} is still {view.run.status} after {timeout:g} s")

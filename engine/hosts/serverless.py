@@ -6,12 +6,13 @@ from typing import Any, Literal
 
 from engine.definition.stage import Stage
 from engine.domain.errors import EngineError
+from engine.execution.attempt import Attempt
 from engine.hosts.job_runner import JobReport, JobRunner
 from engine.hosts.lease_keeper import LeaseKeeper
 from engine.hosts.maintenance import TickResult, run_tick
 from engine.hosts.options import DEFAULTS, HostOptions
-from engine.kernel.attempts import Attempt, LeaseRelease
 from engine.kernel.commands import OutboxFlush, RunReconcile
+from engine.kernel.host_commands import LeaseRelease
 from engine.kernel.kernel import Kernel
 from engine.kernel.notifying import schedule_wakeup
 from engine.ports.persistence import NoClaim

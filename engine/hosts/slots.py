@@ -6,11 +6,12 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from engine.execution.attempt import Attempt
 from engine.hosts.backoff import Backoff
 from engine.hosts.job_runner import JobReport, JobRunner
 from engine.hosts.lease_keeper import LeaseKeeper
 from engine.hosts.options import HostOptions
-from engine.kernel.attempts import Attempt, LeaseRelease
+from engine.kernel.host_commands import LeaseRelease
 from engine.kernel.kernel import Kernel
 from engine.ports.persistence import NoClaim
 

@@ -21,8 +21,8 @@ from engine.hosts.maintenance import run_tick
 from engine.hosts.options import DEFAULTS, HostOptions
 from engine.hosts.process_slots import ProcessSlot
 from engine.hosts.slots import Locks, Notifications, SlotConfig, ThreadSlot, no_locks
-from engine.kernel.attempts import LeaseRelease
 from engine.kernel.commands import OutboxFlush, RunReconcile
+from engine.kernel.host_commands import LeaseRelease
 from engine.kernel.kernel import Kernel
 
 logger = logging.getLogger(__name__)

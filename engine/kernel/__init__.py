@@ -1,5 +1,6 @@
 """The command kernel: what hosts, tools and tests import."""
 
+from engine.domain.annotations import ActorInput, AnnotationInput
 from engine.domain.events import (
     AnnotationCreated,
     Event,
@@ -15,12 +16,9 @@ from engine.domain.events import (
     WorkflowStarted,
     WorkflowSuspended,
 )
-from engine.domain.lifecycle import Status
-from engine.executors.local import LocalExecutor
-from engine.executors.routing import RoutingExecutor
+from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
+from engine.execution.executors import LocalExecutor, RoutingExecutor
 from engine.kernel.commands import (
-    ActorInput,
-    AnnotationInput,
     JobExecute,
     JobExecuteResult,
     LeaseReapStale,
@@ -46,11 +44,11 @@ from engine.kernel.commands import (
     StagePollSuspended,
     StagePollSuspendedResult,
 )
-from engine.kernel.deps import Deps
 from engine.kernel.kernel import Kernel
-from engine.kernel.plugins import CompositeSink, Plugin, PluginRunner, define_plugin
+from engine.ports.deps import Deps
 from engine.ports.event_sink import PartiallyDelivered, SinkUnavailable
 from engine.ports.transaction import AnnotationFilter, RunFilter
+from engine.publishing.plugins import CompositeSink, Plugin, PluginRunner, define_plugin
 
 __all__ = [
     "ActorInput",
@@ -62,6 +60,7 @@ __all__ = [
     "Event",
     "JobExecute",
     "JobExecuteResult",
+    "JobStatus",
     "Kernel",
     "LeaseReapStale",
     "LeaseReapStaleResult",
@@ -87,6 +86,7 @@ __all__ = [
     "RunReconcileResult",
     "RunRerunFrom",
     "RunRerunFromResult",
+    "RunStatus",
     "RunTransition",
     "RunTransitionResult",
     "SinkUnavailable",
@@ -96,8 +96,8 @@ __all__ = [
     "StagePollSuspendedResult",
     "StageProgress",
     "StageStarted",
+    "StageStatus",
     "StageSuspended",
-    "Status",
     "WorkflowCancelled",
     "WorkflowCompleted",
     "WorkflowCreated",

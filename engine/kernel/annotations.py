@@ -4,17 +4,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from engine.domain.annotations import ActorInput, AnnotationInput
 from engine.domain.errors import NotFound
 from engine.domain.json_values import checked
-from engine.domain.lifecycle import Status
 from engine.domain.records import AnnotationRecord, RunRecord
 from engine.domain.stored_value import Json
-from engine.kernel.annotation_rows import annotation_drafts
-from engine.kernel.commands import ActorInput, AnnotationInput
-from engine.kernel.deps import Deps
+from engine.kernel.deciding import known_annotations
 from engine.kernel.notifying import SAFETY_WAKE, schedule_wakeup
+from engine.ports.changes import Changes, Reason, Refused
+from engine.ports.deps import Deps
+from engine.ports.persistence import LockedRun
 from engine.ports.transaction import AnnotationFilter
-from engine.ports.write_set import Verdict, WriteSet
+from engine.transitions.annotations import annotation_drafts, needs_known
+from engine.transitions.start_run import attach
 
 LEGACY_PREFIX = "legacy.metadata."
 
@@ -66,8 +68,13 @@ class Annotations:
         drafts = annotation_drafts(given, blank, workflow_id=run.workflow_id, new_id=deps.ids.new)
         if emit_event:
             schedule_wakeup(run_id, at + SAFETY_WAKE, deps)
-        write_set = WriteSet(run_id=run_id, at=at, run_in=frozenset(Status), annotations=drafts)
-        if deps.persistence.apply(write_set).verdict is not Verdict.APPLIED:
+
+        def decision(locked: LockedRun) -> Changes | Refused:
+            known = known_annotations(drafts, locked) if needs_known(drafts) else frozenset()
+            return attach(locked.run, drafts, known, at) if locked.run else Refused(Reason.GHOST)
+
+        written = deps.persistence.decide(run_id, decision)
+        if isinstance(written, Refused) and written.reason is Reason.GHOST:
             raise NotFound("run", run_id)
 
     def list(self, run_id: str, **where: Any) -> Sequence[AnnotationRecord]:

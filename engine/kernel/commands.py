@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from engine.domain.annotations import AnnotationInput
 from engine.domain.errors import InvalidInput
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import RunStatus
 from engine.domain.stored_value import Json
 
 MOST_AT_ONCE = 10_000
@@ -30,31 +31,9 @@ class Command[R](BaseModel):
     type: str
 
 
-class ActorInput(BaseModel):
-    """Who says so: a kind ("user", "agent", "system"), an id and, if it matters, a version."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: str
-    id: str
-    version: str | None = None
-
-
-class AnnotationInput(BaseModel):
-    """Facts to attach. None values are dropped; repeats under one idempotency key are skipped."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    attributes: dict[str, Any]
-    actor: ActorInput | None = None
-    payload: Any = None
-    idempotency_key: str | None = None
-    emit_event: bool = False
-
-
 class RunCreateResult(Result):
     workflow_run_id: str
-    status: Status
+    status: RunStatus
 
 
 class RunCreate(Command[RunCreateResult]):
@@ -184,7 +163,7 @@ class LeaseReapStaleResult(Result):
 
 
 class LeaseReapStale(Command[LeaseReapStaleResult]):
-    """Take jobs back from workers that let their lease run out.
+    """Release leases that have run out.
 
     A lease is renewed to `stale_threshold` seconds ahead, so one that has run out is stale: the threshold is a
     property of the lease. A value above the default waits that much longer.
@@ -202,7 +181,7 @@ class RunReapStuckResult(Result):
 
 
 class RunReapStuck(Command[RunReapStuckResult]):
-    """Heal or fail RUNNING runs with nothing alive in them for `stuck_threshold` seconds."""
+    """Repair or fail RUNNING runs without an active job for `stuck_threshold` seconds."""
 
     type: Literal["run.reapStuck"] = "run.reapStuck"
     stuck_threshold: float = Field(default=900.0, ge=0)
@@ -241,7 +220,7 @@ class RunReconcileResult(Result):
     `leased_until`: when the last lease in the run ends; None when nobody holds one.
     """
 
-    status: Status | None
+    status: RunStatus | None
     next_due: datetime | None
     leased_until: datetime | None = None
 

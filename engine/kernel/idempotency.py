@@ -8,7 +8,7 @@ from typing import Any
 from engine.domain.errors import IdempotencyConflictError, IdempotencyInProgressError
 from engine.domain.records import KeyRecord, KeyState
 from engine.kernel.commands import Command, Result
-from engine.kernel.deps import Deps
+from engine.ports.deps import Deps
 from engine.ports.transaction import Tx
 
 NO_TENANT = ""

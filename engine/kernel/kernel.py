@@ -5,18 +5,19 @@ from datetime import timedelta
 from typing import Any, overload
 
 from engine.domain.errors import InvalidInput
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import RunStatus
+from engine.execution.attempt import Attempt
+from engine.execution.perform import perform
 from engine.kernel.annotations import Annotations
-from engine.kernel.attempts import Attempt, Internal
 from engine.kernel.commands import Command, parse_command
-from engine.kernel.deps import Deps
-from engine.kernel.leases import notification_of
-from engine.kernel.outcomes import Outcome
-from engine.kernel.perform import perform
-from engine.kernel.reads import Reads
+from engine.kernel.host_commands import Internal
+from engine.kernel.notifying import notification
 from engine.kernel.routes import ROUTES
+from engine.ports.deps import Deps
 from engine.ports.job_transport import JobNotification
 from engine.ports.transaction import Tx
+from engine.reading.reads import Reads
+from engine.transitions.facts import Outcome
 
 
 class Kernel:
@@ -53,14 +54,14 @@ class Kernel:
         def read(tx: Tx) -> Sequence[JobNotification]:
             before = tx.now() - timedelta(seconds=older_than)
             due = tx.jobs.due(tuple(self.deps.pool_timeouts), limit)
-            return [notification_of(job, tx.runs.get(job.workflow_run_id)) for job in due if job.due_at <= before]
+            return [notification(job, tx.runs.get(job.workflow_run_id)) for job in due if job.due_at <= before]
 
         return self.deps.persistence.read(read)
 
     def is_unwanted(self, attempt: Attempt) -> bool:
         """Whether the attempt's run is cancelled, over, or failing, so that its body should stop."""
         run = self.deps.persistence.read(lambda tx: tx.runs.find(attempt.claim.run.id))
-        return run is None or run.status is not Status.RUNNING or run.failure_code is not None
+        return run is None or run.status is not RunStatus.RUNNING or run.failure_code is not None
 
     def timeout_of(self, attempt: Attempt) -> float | None:
         """Seconds the attempt's body may take; None means no limit."""

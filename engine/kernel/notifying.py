@@ -1,25 +1,26 @@
-"""Rings for jobs that are committed, so that a lost notification costs time and nothing else."""
+"""Notifies workers of jobs that are committed, so that a lost notification costs time and nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
+from engine.domain.records import JobRecord, RunRecord
 from engine.kernel.commands import RunReconcile
-from engine.kernel.deps import Deps
+from engine.ports.deps import Deps
 from engine.ports.job_transport import JobNotification
 
 SAFETY_WAKE = timedelta(seconds=90)
 
 
 def schedule_wakeup(run_id: str, at: datetime, deps: Deps) -> None:
-    """Asks for the run to be reconciled at that time."""
+    """Schedules a `run.reconcile` of the run for that time."""
     deps.scheduler.wake(RunReconcile(workflow_run_id=run_id).model_dump(mode="json"), at)
 
 
 def notify(notifications: Sequence[JobNotification], deps: Deps, *, waiting_since: datetime | None = None) -> None:
-    """Rings, and first arms a look at the run in case nobody comes.
+    """Notifies, and before that schedules a look at each run in case nobody comes.
 
     Callers answer for a message of their own until this returns, so a crash in between is noticed by its redelivery.
-    The longer the jobs have waited the later is the look, so that a long queue is not rung for over and over.
+    The longer the jobs have waited the later is the look, so that a long queue is not notified of over and over.
     """
     if not notifications:
         return
@@ -28,3 +29,18 @@ def notify(notifications: Sequence[JobNotification], deps: Deps, *, waiting_sinc
     for run_id in dict.fromkeys(notification.workflow_run_id for notification in notifications):
         schedule_wakeup(run_id, now + max(SAFETY_WAKE, waited), deps)
     deps.job_transport.notify(notifications)
+
+
+def notifications(jobs: Iterable[JobRecord], run: RunRecord) -> tuple[JobNotification, ...]:
+    return tuple(notification(job, run) for job in jobs)
+
+
+def notification(job: JobRecord, run: RunRecord) -> JobNotification:
+    return JobNotification(
+        job_id=job.id,
+        workflow_run_id=run.id,
+        workflow_id=run.workflow_id,
+        stage_id=job.stage_id,
+        pool=job.pool,
+        tenant=run.tenant,
+    )

@@ -20,20 +20,23 @@ from engine.domain.errors import (
     UnknownWorkflow,
 )
 from engine.domain.json_values import checked, plain
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import JobStatus, StageStatus
 from engine.domain.records import JobRecord, RunRecord, StageRecord
+from engine.execution.outputs import claim_prefix, store_value
+from engine.execution.perform import failed_by, is_ctrl_c
+from engine.execution.recorder import Recorder
+from engine.execution.storage import RunStorage
 from engine.kernel.commands import StagePollSuspended
-from engine.kernel.deps import Deps
-from engine.kernel.notifying import notify
-from engine.kernel.outcomes import Completed, Failed
-from engine.kernel.outputs import claim_prefix, store_value
-from engine.kernel.perform import failed_by, is_ctrl_c
-from engine.kernel.recorder import Recorder
-from engine.kernel.spending import earlier_spending
-from engine.kernel.steps.finish_stage import StageFinish, finish_stage
-from engine.kernel.steps.open_group import DecisionContext, notifications_of
-from engine.kernel.storage import RunStorage
-from engine.ports.write_set import OpenGroup, StageChange, Verdict, WriteSet
+from engine.kernel.deciding import decide_stage, earlier_spending
+from engine.kernel.notifying import notifications, notify
+from engine.ports.changes import Refused, Written
+from engine.ports.deps import Deps
+from engine.transitions.annotations import needs_known
+from engine.transitions.context import DecisionContext
+from engine.transitions.facts import Completed, Failed
+from engine.transitions.finish_stage import StageFinish, finish_stage, needs_whole_run
+from engine.transitions.poll_stage import keep_waiting
+from engine.transitions.snapshots import StageSnapshot
 
 POLL_CLAIM = timedelta(minutes=5)
 
@@ -70,7 +73,7 @@ def poll_stage(record_id: str, deps: Deps) -> Polled:
 def _look_after_the_other(record_id: str, deps: Deps) -> None:
     """Whoever is polling may be dead, and the message that asked now is deleted: it must not be the last one."""
     stage = deps.persistence.read(lambda tx: tx.stages.get(record_id))
-    if stage.status is Status.SUSPENDED and stage.poll_until is not None and stage.poll_until > deps.clock.now():
+    if stage.status is StageStatus.SUSPENDED and stage.poll_until is not None and stage.poll_until > deps.clock.now():
         deps.scheduler.wake(_again(stage), stage.poll_until)
 
 
@@ -88,7 +91,7 @@ def _claim(record_id: str, deps: Deps) -> _Poll | None:
         return None
     run_id = stage.workflow_run_id
     run, jobs = deps.persistence.read(lambda tx: (tx.runs.find(run_id), tx.jobs.of_run(run_id)))
-    job = next((job for job in jobs if job.stage_record_id == stage.id and job.status is Status.SUSPENDED), None)
+    job = next((job for job in jobs if job.stage_record_id == stage.id and job.status is JobStatus.SUSPENDED), None)
     if run is None or job is None:
         return None
     recorder = Recorder(stage, run.workflow_id, clock=deps.clock, ids=deps.ids, attempt=job.attempt)
@@ -187,39 +190,42 @@ def _ready(poll: _Poll, stage: Stage[Any, Any, Any], ready: Ready[Any]) -> Compl
 
 
 def _keep_waiting(poll: _Poll, answer: NotReady | None) -> Polled:
-    deps, now = poll.deps, poll.deps.clock.now()
+    deps, context = poll.deps, DecisionContext.of(poll.deps.clock, poll.deps.ids)
     wait = (answer.seconds if answer else None) or poll.stage.poll_interval_s or 30.0
-    next_poll = now + timedelta(seconds=wait)
+    next_poll = context.at + timedelta(seconds=wait)
     if poll.stage.max_wait_until is not None:
         next_poll = min(next_poll, poll.stage.max_wait_until)
     deps.scheduler.wake(_again(poll.stage), next_poll)
-    logs, _ = poll.recorder.take()
-    patch = {"next_poll_at": next_poll, "poll_token": None, "poll_until": None}
-    change = StageChange(
-        record_id=poll.stage.id, status_in=frozenset({Status.SUSPENDED}), poll_token=poll.token, patch=patch
-    )
-    write_set = WriteSet(run_id=poll.run.id, at=now, stage=change, logs=logs, annotations=poll.recorder.annotations())
-    applied = deps.persistence.apply(write_set)
-    return Polled.WAITING if applied.verdict is Verdict.APPLIED else Polled.NOT_MINE
+    recorded = poll.recorder.take_all()
+    if needs_known(recorded.annotations):
+        written = decide_stage(
+            poll.job,
+            lambda snapshot: keep_waiting(snapshot, poll.token, next_poll, recorded, context),
+            deps,
+            needs_whole_run=lambda _snapshot: False,
+            annotations=recorded.annotations,
+        )
+    else:
+        known = StageSnapshot(run=poll.run, stage=poll.stage, job=poll.job)
+        written = deps.persistence.write(keep_waiting(known, poll.token, next_poll, recorded, context))
+    return Polled.WAITING if isinstance(written, Written) else Polled.NOT_MINE
 
 
 def _end(poll: _Poll, outcome: Completed | Failed) -> Polled:
-    deps = poll.deps
-    finish = StageFinish(
-        run=poll.run,
-        stage=poll.stage,
-        job=poll.job,
-        recorder=poll.recorder,
-        workflow=deps.registry.get_workflow(poll.run.workflow_id),
-        now=DecisionContext.of(
-            deps.clock, deps.ids, trace=poll.job.trace_context, spent=earlier_spending(poll.stage, deps)
-        ),
-        poll_token=poll.token,
+    deps, workflow = poll.deps, poll.deps.registry.get_workflow(poll.run.workflow_id)
+    spent = earlier_spending(poll.stage, deps)
+    context = DecisionContext.of(deps.clock, deps.ids, trace=poll.job.trace_context, spent=spent)
+    fact = StageFinish(
+        outcome=outcome, token=poll.token, workflow=workflow, recorded=poll.recorder.take_all(), by_poll=True
     )
-    write_set = finish_stage(finish, outcome)
-    applied = deps.persistence.apply(write_set)
-    if applied.verdict is not Verdict.APPLIED:
+    written = decide_stage(
+        poll.job,
+        lambda snapshot: finish_stage(snapshot, fact, context),
+        deps,
+        needs_whole_run=lambda snapshot: needs_whole_run(snapshot, fact),
+        annotations=fact.recorded.annotations,
+    )
+    if isinstance(written, Refused):
         return Polled.NOT_MINE
-    if applied.closed and isinstance(write_set.then, OpenGroup):
-        notify(notifications_of(write_set.then.jobs, poll.run), deps)
+    notify(notifications(written.changes.inserted(JobRecord), poll.run), deps)
     return Polled.RESUMED if isinstance(outcome, Completed) else Polled.FAILED

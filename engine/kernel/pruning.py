@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from engine.domain.lifecycle import TERMINAL
+from engine.domain.lifecycle import ENDED_RUNS
 from engine.domain.records import RunRecord
 from engine.domain.stored_value import blob_keys
-from engine.kernel.deps import Deps
-from engine.kernel.outputs import run_prefix
+from engine.execution.outputs import run_prefix
+from engine.ports.deps import Deps
 from engine.ports.transaction import RunFilter, Tx
 
 BATCH = 100
@@ -61,10 +61,10 @@ def _orphans(deps: Deps, lease: timedelta) -> int:
 
 
 def _ended_runs(deps: Deps) -> Iterator[RunRecord]:
-    where = RunFilter(statuses=TERMINAL)
+    where = RunFilter(statuses=ENDED_RUNS)
     while page := deps.persistence.read(lambda tx, where=where: tx.runs.search(where, BATCH)):  # type: ignore[misc]  # mypy: default in lambda
         yield from page
-        where = RunFilter(statuses=TERMINAL, before=page[-1].id)
+        where = RunFilter(statuses=ENDED_RUNS, before=page[-1].id)
 
 
 def _is_result(key: str) -> bool:

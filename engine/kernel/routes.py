@@ -3,48 +3,40 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from engine.kernel import attempts, commands
-from engine.kernel.deps import Deps
-from engine.kernel.finishing import finish
+from engine.kernel import commands, host_commands, running, starting
 from engine.kernel.handlers import (
-    job_execute,
-    job_release,
-    job_start,
-    job_timeout,
-    lease_reap_stale,
-    lease_release,
-    outbox_flush,
-    plugin_replay_dlq,
+    job_attempt,
+    lease,
+    outbox,
     run_cancel,
-    run_claim_pending,
     run_create,
     run_reap_stuck,
     run_reconcile,
     run_rerun_from,
-    run_transition,
     stage_poll_suspended,
 )
-from engine.kernel.heartbeats import heartbeat
+from engine.ports.deps import Deps
 
 type Handler = Callable[[Any, Deps], Any]
 
 ROUTES: Mapping[type, Handler] = {
     commands.RunCreate: run_create.handle,
-    commands.RunClaimPending: run_claim_pending.handle,
-    commands.JobExecute: job_execute.handle,
-    commands.RunTransition: run_transition.handle,
+    commands.RunClaimPending: starting.claim_pending,
+    commands.JobExecute: job_attempt.execute,
+    commands.RunTransition: running.transition,
     commands.RunCancel: run_cancel.handle,
     commands.RunRerunFrom: run_rerun_from.handle,
     commands.StagePollSuspended: stage_poll_suspended.handle,
-    commands.LeaseReapStale: lease_reap_stale.handle,
+    commands.LeaseReapStale: lease.reap_stale,
     commands.RunReapStuck: run_reap_stuck.handle,
-    commands.OutboxFlush: outbox_flush.handle,
-    commands.PluginReplayDLQ: plugin_replay_dlq.handle,
+    commands.OutboxFlush: outbox.flush,
+    commands.PluginReplayDLQ: outbox.replay_dead_letters,
     commands.RunReconcile: run_reconcile.handle,
-    attempts.JobStart: job_start.handle,
-    attempts.JobHeartbeat: heartbeat,
-    attempts.JobFinish: finish,
-    attempts.JobRelease: job_release.handle,
-    attempts.JobTimeout: job_timeout.handle,
-    attempts.LeaseRelease: lease_release.handle,
+    host_commands.JobStart: job_attempt.start,
+    host_commands.JobHeartbeat: job_attempt.heartbeat,
+    host_commands.JobFinish: job_attempt.finish,
+    host_commands.JobRelease: job_attempt.release,
+    host_commands.JobTimeout: job_attempt.timeout,
+    host_commands.LeaseRenewal: lease.renew,
+    host_commands.LeaseRelease: lease.release_of_workers,
 }

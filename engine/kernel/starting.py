@@ -3,19 +3,23 @@
 import logging
 
 from engine.domain.errors import EngineError, StoreUnavailable
-from engine.domain.events import WorkflowStarted
-from engine.domain.lifecycle import Status
-from engine.domain.records import RunRecord
-from engine.kernel.commands import ClaimedRun
-from engine.kernel.deps import Deps
-from engine.kernel.notifying import notify
-from engine.kernel.steps.diagnose import Snapshot
-from engine.kernel.steps.open_group import DecisionContext, notifications_of, open_group
-from engine.kernel.tracing import current_trace
-from engine.kernel.transitions import fail_run
-from engine.ports.write_set import Verdict, WriteSet
+from engine.domain.records import JobRecord, RunRecord
+from engine.execution.tracing import current_trace
+from engine.kernel.commands import ClaimedRun, RunClaimPending, RunClaimPendingResult
+from engine.kernel.notifying import notifications, notify
+from engine.kernel.running import fail_run
+from engine.ports.changes import Refused
+from engine.ports.deps import Deps
+from engine.transitions.context import DecisionContext
+from engine.transitions.start_run import start_run as decide_start
 
 logger = logging.getLogger(__name__)
+
+
+def claim_pending(command: RunClaimPending, deps: Deps) -> RunClaimPendingResult:
+    runs = deps.persistence.read(lambda tx: tx.runs.pending(command.max_claims))
+    started = [start_run(run, deps) for run in runs]
+    return RunClaimPendingResult(claimed=tuple(each for each in started if each is not None))
 
 
 def start_run(run: RunRecord, deps: Deps) -> ClaimedRun | None:
@@ -41,28 +45,17 @@ def _start(run: RunRecord, deps: Deps) -> ClaimedRun | None:
     if workflow.group_count == 0:
         _give_up(run, "EMPTY_STAGE_GRAPH", f"workflow {run.workflow_id!r} has no stages", deps)
         return None
-    now = DecisionContext.of(deps.clock, deps.ids, trace=current_trace())
-    group = open_group(workflow, run, 1, now)
-    event = WorkflowStarted(timestamp=now.at, workflow_run_id=run.id, workflow_id=run.workflow_id)
-    applied = deps.persistence.apply(
-        WriteSet(
-            run_id=run.id,
-            at=now.at,
-            run_in=frozenset({Status.PENDING}),
-            run={"status": Status.RUNNING, "started_at": now.at},
-            opens=group,
-            events=(event,),
-        )
-    )
-    if applied.verdict is not Verdict.APPLIED:
+    changes = decide_start(run, workflow, DecisionContext.of(deps.clock, deps.ids, trace=current_trace()))
+    if isinstance(deps.persistence.write(changes), Refused):
         return None
-    notify(notifications_of(group.jobs, run), deps)
-    return ClaimedRun(workflow_run_id=run.id, workflow_id=run.workflow_id, job_ids=tuple(job.id for job in group.jobs))
+    jobs = changes.inserted(JobRecord)
+    notify(notifications(jobs, run), deps)
+    return ClaimedRun(workflow_run_id=run.id, workflow_id=run.workflow_id, job_ids=tuple(job.id for job in jobs))
 
 
 def _give_up(run: RunRecord, code: str, message: str, deps: Deps) -> None:
     logger.error("run %s fails with %s: %s", run.id, code, message)
     try:
-        fail_run(Snapshot(run, (), ()), code, message, deps)
+        fail_run(run.id, code, message, deps)
     except EngineError:
         logger.exception("run %s could not be failed; the next claim tries again", run.id)

@@ -4,12 +4,11 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import cast
 
 from engine.adapters.aws.clients import AwsClients
 from engine.adapters.local.worker_lock import WorkerLock, dead_workers
 from engine.bootstrap.aws import AwsEngine, open_aws
-from engine.bootstrap.stack import Stack, StackKernel
+from engine.bootstrap.client import KernelClient
 from engine.domain.errors import StoreUnavailable
 from engine.localcloud.cloud import DEFAULT_POOLS
 from engine.ports.registry import Registry
@@ -45,14 +44,16 @@ def running(home: Path) -> Mapping[str, str] | None:
 
 
 @contextmanager
-def open_running(home: Path) -> Iterator[Stack]:
-    """A home's local cloud as a stack. Raises `StoreUnavailable` when none runs."""
+def open_running(home: Path) -> Iterator[KernelClient]:
+    """A client of a home's local cloud. Its database can be reached from here, so no function is invoked.
+
+    Raises `StoreUnavailable` when none runs.
+    """
     environment = running(home)
     if environment is None:
         raise StoreUnavailable(f"no local cloud runs for {str(home)!r}; start one with `engine dev --cloud`")
     with connect(environment) as engine:
-        # Its database can be reached from here, so this process's kernel answers.
-        yield Stack(cast("StackKernel", engine.kernel), engine.registry)
+        yield KernelClient(engine.kernel)
 
 
 def connect(environment: Mapping[str, str]) -> AwsEngine:

@@ -1,1 +1,1 @@
-"""What the kernel needs from the world: one Protocol per file, whose docstring is the contract."""
+"""The kernel's ports: one Protocol per file. Its docstring is the contract."""

@@ -52,4 +52,4 @@ class AICalls(Protocol):
         """Sums by stage, generation, attempt, model, type and state, in that order."""
 
     def spent(self, run_id: str) -> Mapping[str, Spent]:
-        """What the calls of the run's stages cost over all generations, by stage id."""
+        """The cost of the calls of the run's stages over all generations, by stage id."""

@@ -8,7 +8,7 @@ from engine.domain.stored_value import Json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlobInfo:
-    """What the store knows of a blob: size in bytes, sha256 in hex."""
+    """The metadata of a blob: size in bytes, sha256 in hex."""
 
     key: str
     size: int

@@ -9,7 +9,7 @@ class SinkUnavailable(Exception):
 
 
 class EventSink(Protocol):
-    """Where published events go.
+    """The destination of published events.
 
     `emit` delivers one event or raises: `SinkUnavailable` when trying again can help, anything else when the event
     was refused. It may be called more than once for one event; consumers tell by `event.id`. `skip` holds the names

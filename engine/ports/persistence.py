@@ -1,19 +1,26 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from engine.domain.records import JobRecord, RunRecord, StageRecord
 from engine.domain.stored_value import StoredValue
+from engine.ports.changes import Changes, Refused, Written
 from engine.ports.transaction import Tx
-from engine.ports.write_set import Applied, Lease, WriteSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """A lease: the worker that holds a job, its token, and the seconds from now."""
+
+    worker_id: str
+    token: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimRequest:
-    """Ask for one job: the one named by `job_id`, or the most urgent due one of `pools` (of `run_id` only, if
-    given).
-    """
+    """Ask for one job: the one named by `job_id`, or the first due one of `pools` (of `run_id` only, if given)."""
 
     lease: Lease
     at: datetime
@@ -39,24 +46,52 @@ class NoClaim:
     later_at: datetime | None = None
 
 
+class LockedRun(Protocol):
+    """A run whose row is held until the decision about it is written. Everything is read after the lock."""
+
+    @property
+    def run(self) -> RunRecord | None: ...
+    @property
+    def stage(self) -> StageRecord | None:
+        """The stage of `job`."""
+
+    @property
+    def job(self) -> JobRecord | None:
+        """The job that was asked for."""
+
+    @property
+    def tx(self) -> Tx: ...
+    def stages(self) -> Sequence[StageRecord]:
+        """All of the run, by (execution_group, stage_number)."""
+
+    def jobs(self) -> Sequence[JobRecord]:
+        """All of the run, oldest first."""
+
+
+type Decision = Callable[[LockedRun], Changes | Refused]
+
+
 class Persistence(Protocol):
     """Keeps the engine's state.
 
-    `transact` runs `work` in one transaction: it commits when `work` returns and rolls back when it raises.
-    Serialization failures, deadlocks and a database that is restarting, resuming or failing over run the WHOLE of
-    `work` again, with jitter and bounded by time, so `work` does no I/O of its own. When time is up:
-    `StoreUnavailable`. `read` runs `work` without a transaction and commits nothing; writing through its `tx` is an
-    error. `apply` is one transaction that applies a `WriteSet` (its module says how). A lost connection is tried
-    again: a fenced write set then answers REPEAT if the first try had been committed. `claim` is one transaction that
-    takes a job and starts its stage: the job is PENDING and due, or (by id) RUNNING with an expired lease and
-    attempts left, or already held under the same token; its run is RUNNING and not failing. It raises the job's
-    `attempt` (not for the same token), sets the lease, turns the stage RUNNING and emits `stage:started`. Of several
-    due jobs the highest priority wins, then the earliest due; two workers never get the same one. Every transaction
-    locks run → stage → job → rest, so that none deadlocks another.
+    `write` is one transaction that writes `Changes` (their module says how), or nothing: `Refused`. `decide` is one
+    that locks a run, asks for `Changes` and writes them; the job named `job_id` and its stage are read along with the
+    run. A connection that is lost is tried again, the commit included, so a decision must recognise its own
+    repetition. `claim` is one transaction that takes a job and starts its stage: the job is PENDING and due, or (by
+    id) RUNNING with an expired lease and attempts left, or already held under the same token; its run is RUNNING and
+    not failing. It raises the job's `attempt` (not for the same token), sets the lease, turns the stage RUNNING and
+    emits `stage:started`. Of several due jobs the lowest `rank` wins; two workers never get the same one.
+
+    `transact` runs `work` in one transaction: it commits when `work` returns and rolls back when it raises. `read` runs
+    `work` without a transaction and commits nothing; writing through its `tx` is an error. Serialization failures,
+    deadlocks and a database that is restarting, resuming or failing over run the WHOLE of `work` or of the
+    decision again, with jitter and bounded by time, so neither does I/O of its own. When time is up:
+    `StoreUnavailable`. Every transaction locks run → stage → job → rest, so that none deadlocks another.
     """
 
+    def write(self, changes: Changes) -> Written | Refused: ...
+    def decide(self, run_id: str, decision: Decision, *, job_id: str | None = None) -> Written | Refused: ...
+    def claim(self, request: ClaimRequest) -> Claim | NoClaim: ...
     def transact[T](self, work: Callable[[Tx], T]) -> T: ...
     def read[T](self, work: Callable[[Tx], T]) -> T: ...
-    def apply(self, write_set: WriteSet) -> Applied: ...
-    def claim(self, request: ClaimRequest) -> Claim | NoClaim: ...
     def close(self) -> None: ...

@@ -1,19 +1,17 @@
 """The unit of work: one family of rows per Protocol.
 
-Rules all families keep: unknown ids raise `NotFound` from `get` and `update`; `update` raises `version` where there is
-one, touches only the columns given and sets `updated_at` (to the store's now, unless given); lists are in the order
-their docstring names. Something held until a time (a lease, a claim) has run out at that time. Inserting a row twice,
-or one whose run does not exist, raises `StoreError`; a value that is not JSON, or U+0000 in any text, `InvalidInput`.
+Runs, stages, jobs and what belongs to them are changed by `Changes` alone. Rules all families keep: unknown ids raise
+`NotFound` from `get`; lists are in the order their docstring names. Something held until a time (a lease, a claim) has
+run out at that time. A row whose run does not exist raises `StoreError`; a value that is not JSON, or U+0000 in any
+text, `InvalidInput`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Protocol
 
-from engine.domain.events import Event
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import RunStatus
 from engine.domain.records import (
     AnnotationRecord,
     ArtifactRecord,
@@ -26,14 +24,14 @@ from engine.domain.records import (
 )
 from engine.domain.stored_value import StoredValue
 from engine.ports.ai_calls import AICalls
-from engine.ports.write_set import Patch
+from engine.ports.changes import Patch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFilter:
     """All conditions must hold. `before` is a run id: only older runs (cursor paging, newest first)."""
 
-    statuses: frozenset[Status] = frozenset()
+    statuses: frozenset[RunStatus] = frozenset()
     workflow_id: str | None = None
     tenant: str | None = None
     created_since: datetime | None = None
@@ -46,14 +44,6 @@ class Runs(Protocol):
     def get(self, run_id: str) -> RunRecord: ...
 
     def find(self, run_id: str) -> RunRecord | None: ...
-
-    def lock(self, run_id: str) -> RunRecord | None:
-        """The run, held until the transaction ends. The first statement of every transaction that changes a run."""
-
-    def insert(self, run: RunRecord) -> None: ...
-
-    def update(self, run_id: str, patch: Patch, *, expected_version: int | None = None) -> RunRecord:
-        """Raises `StaleVersionError` when `expected_version` is given and is not the run's."""
 
     def pending(self, limit: int) -> Sequence[RunRecord]:
         """PENDING runs, highest priority first, then oldest. Not locked."""
@@ -74,19 +64,14 @@ class Runs(Protocol):
 class Stages(Protocol):
     def get(self, record_id: str) -> StageRecord: ...
 
+    def find(self, record_id: str) -> StageRecord | None: ...
+
     def of_run(self, run_id: str) -> Sequence[StageRecord]:
         """Ordered by (execution_group, stage_number)."""
 
-    def outputs(self, run_id: str) -> Mapping[str, StoredValue]:
-        """Stored outputs of the run's COMPLETED stages, by stage id."""
-
-    def insert_missing(self, stages: Iterable[StageRecord]) -> frozenset[str]:
-        """Inserts those whose (run, stage_id) is new and never touches existing ones. Gives the ids inserted."""
-
-    def update(self, record_id: str, patch: Patch, *, expected_version: int | None = None) -> StageRecord: ...
-
-    def delete(self, record_ids: Iterable[str]) -> None:
-        """Annotations of a deleted record stay, with `stage_record_id` cleared."""
+    def outputs(self, run_id: str, groups: range) -> Mapping[str, StoredValue]:
+        """Stored outputs of the COMPLETED stages of those execution groups, by stage id, in the order of the
+        pipeline."""
 
     def due(self, now: datetime, limit: int) -> Sequence[StageRecord]:
         """SUSPENDED stages with `next_poll_at` ≤ now that no live poll claim holds, earliest first. Not locked."""
@@ -97,12 +82,6 @@ class Stages(Protocol):
         """
 
 
-class LeaseState(StrEnum):
-    HELD = "HELD"
-    LOST = "LOST"
-    CANCELLED = "CANCELLED"  # the run is no longer RUNNING, or is failing
-
-
 class Jobs(Protocol):
     def get(self, job_id: str) -> JobRecord: ...
 
@@ -111,13 +90,6 @@ class Jobs(Protocol):
     def of_run(self, run_id: str) -> Sequence[JobRecord]:
         """Oldest first."""
 
-    def insert(self, jobs: Iterable[JobRecord]) -> None: ...
-
-    def update(self, job_id: str, patch: Patch) -> JobRecord: ...
-
-    def renew(self, job_id: str, token: str, seconds: float) -> LeaseState:
-        """Extends the lease by `seconds` from the store's now, when still held and the run still wants it."""
-
     def expired(self, limit: int, *, older_than: float = 0.0) -> Sequence[JobRecord]:
         """RUNNING jobs whose lease ran out at least `older_than` seconds ago, oldest first. Not locked."""
 
@@ -125,16 +97,13 @@ class Jobs(Protocol):
         """RUNNING jobs of these workers."""
 
     def due(self, pools: Iterable[str], limit: int) -> Sequence[JobRecord]:
-        """PENDING jobs due now on the store's clock, most urgent first. Not locked."""
+        """PENDING jobs due now on the store's clock, by rank. Not locked."""
 
     def waiting(self, limit: int) -> Sequence[JobRecord]:
         """Jobs not terminal, for a person to look at: oldest first."""
 
 
 class Logs(Protocol):
-    def append(self, logs: Iterable[LogRecord]) -> None:
-        """Skips ids already there: a heartbeat whose answer was lost comes twice."""
-
     def of_run(
         self, run_id: str, *, after: str | None = None, stage_id: str | None = None, limit: int = 1000
     ) -> Sequence[LogRecord]:
@@ -142,8 +111,6 @@ class Logs(Protocol):
 
 
 class Artifacts(Protocol):
-    def add(self, artifacts: Iterable[ArtifactRecord]) -> None: ...
-
     def of_run(self, run_id: str) -> Sequence[ArtifactRecord]:
         """By stage, then name. Those of stage records that are gone are not listed."""
 
@@ -165,11 +132,6 @@ class AnnotationFilter:
 
 
 class Annotations(Protocol):
-    def add(self, annotations: Iterable[AnnotationRecord]) -> frozenset[str]:
-        """Skips duplicates by (run, key, idempotency_key); a null idempotency key is never one. Gives the ids
-        inserted.
-        """
-
     def of_run(self, run_id: str, where: AnnotationFilter) -> Sequence[AnnotationRecord]:
         """Ordered by created_at, then insertion."""
 
@@ -180,9 +142,6 @@ class Outbox(Protocol):
     An event is open until it is published or dead. Whoever claims a run's first open event holds the run: nobody gets a
     later one while an earlier is open. Claims are measured on the store's clock.
     """
-
-    def append(self, run_id: str, first_sequence: int, events: Sequence[Event], causation_id: str | None) -> None:
-        """Sequences count up from `first_sequence`; the caller took them from the locked run."""
 
     def ready(self, limit: int) -> Sequence[str]:
         """Runs whose first open event is due and unclaimed, oldest event first. Not locked."""
@@ -208,7 +167,7 @@ class Outbox(Protocol):
         """Takes events out of the dead-letter queue, with a retry count of 0. Gives how many."""
 
     def backlog(self) -> tuple[int, datetime | None]:
-        """How many events are open, and when the oldest occurred."""
+        """The number of open events, and the time of the oldest."""
 
     def delivered(self, event_id: str) -> frozenset[str]:
         """Plugins and sinks that are known to have handled the event."""

@@ -4,7 +4,7 @@ START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
 
 class FakeClock:
-    """A clock that stands still until it is told to go on."""
+    """A clock that moves only by `advance`."""
 
     def __init__(self, start: datetime = START) -> None:
         self._now = start
@@ -13,6 +13,6 @@ class FakeClock:
         return self._now
 
     def advance(self, by: timedelta | float) -> datetime:
-        """By a `timedelta`, or by seconds."""
+        """Moves the clock by a `timedelta` or a number of seconds."""
         self._now += by if isinstance(by, timedelta) else timedelta(seconds=by)
         return self._now

@@ -4,7 +4,7 @@ from engine.domain.events import Event
 
 
 class CollectingEventSink:
-    """Keeps every event it gets, in order. `failures` are raised first, one for each call."""
+    """Keeps every event in order. Each call first raises the next of `failures`."""
 
     def __init__(self, *, max_retries: int = 3) -> None:
         self.max_retries = max_retries

@@ -3,7 +3,7 @@ import threading
 
 
 class FixedIds:
-    """The same ids, tokens and chances each time, for one seed. Ids sort in order of creation."""
+    """Gives the same ids, tokens and random numbers for the same seed. Ids sort in order of creation."""
 
     def __init__(self, seed: int = 0) -> None:
         self._seed, self._count = seed, 0
@@ -11,7 +11,7 @@ class FixedIds:
         self._lock = threading.Lock()
 
     def new(self) -> str:
-        """UUIDv7 text that counts."""
+        """A UUIDv7 that counts up."""
         count = self._next()
         return f"00000000-0000-7000-8{self._seed:03x}-{count:012x}"
 

@@ -1,12 +1,12 @@
-"""A kernel with everything wired, for tests of workflows."""
+"""A wired kernel for tests of workflows."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from engine.adapters.local.job_queue import InMemoryJobQueue
 from engine.adapters.local.timers import InProcessTimers
 from engine.adapters.memory.blob_store import InMemoryBlobStore
-from engine.adapters.memory.job_queue import InMemoryJobQueue
 from engine.adapters.memory.persistence import InMemoryPersistence
 from engine.ai.binding import StageAI
 from engine.ai.call_log import CallLog
@@ -14,36 +14,37 @@ from engine.ai.gateway import LiteLLMGateway
 from engine.ai.messages import Gateway
 from engine.definition.workflow import Workflow
 from engine.domain.errors import EngineError
-from engine.domain.lifecycle import TERMINAL, Status
+from engine.domain.lifecycle import ENDED_RUNS, JobStatus
 from engine.domain.stored_value import Json
-from engine.executors.local import LocalExecutor
+from engine.execution.executors import LocalExecutor
 from engine.hosts.maintenance import TickResult, run_tick
 from engine.hosts.serverless import ServerlessHost
 from engine.kernel.annotations import Annotations
-from engine.kernel.attempts import Internal
 from engine.kernel.commands import Command, RunCreate, RunReconcile
-from engine.kernel.deps import Deps
+from engine.kernel.host_commands import Internal
 from engine.kernel.kernel import Kernel
-from engine.kernel.reads import Reads, RunView
 from engine.ports.blob_store import BlobStore
+from engine.ports.deps import Deps
 from engine.ports.event_sink import EventSink
 from engine.ports.executor import ActivityExecutor
 from engine.ports.ids import Ids
 from engine.ports.persistence import Persistence
+from engine.ports.reads import RunView
+from engine.reading.reads import StoredReads
 from engine.testing.clock import FakeClock
 from engine.testing.event_sink import CollectingEventSink
 from engine.testing.ids import FixedIds
 
 LONGEST = 10_000
-"""Turns after which a run that does not end is given up."""
+"""Turns after which `run_to_completion` gives up."""
 
 
 class RunDidNotEnd(EngineError):
-    """Nothing in the run can go on, or it goes on for ever."""
+    """The run is stuck, or does not end."""
 
 
 class Workflows:
-    """A registry of the workflows given."""
+    """A registry of the given workflows."""
 
     def __init__(self, workflows: Sequence[Workflow[Any, Any]]) -> None:
         self.by_id = {workflow.id: workflow for workflow in workflows}
@@ -58,9 +59,8 @@ class Workflows:
 class TestKernel:
     """Runs workflows in memory, on a clock that only `run_to_completion` and the test move.
 
-    Any part can be given: another persistence (then with the same clock), blob store, event sink, executor, ids,
-    and the gateway to models.
-    `timeout`: seconds a stage may take that does not say itself.
+    Each part can be replaced: persistence (then pass its clock too), blob store, event sink, executor, ids, and the
+    gateway to models. `timeout` is the default timeout of stages in seconds.
     """
 
     __test__ = False
@@ -106,7 +106,7 @@ class TestKernel:
 
     @property
     def pools(self) -> tuple[str, ...]:
-        """Every pool that a stage of these workflows asks for."""
+        """The pools of the stages of these workflows."""
         return tuple(sorted({"default", *(pool for each in self.workflows.by_id.values() for pool in each.pools)}))
 
     @property
@@ -114,7 +114,7 @@ class TestKernel:
         return self.kernel.annotations
 
     @property
-    def reads(self) -> Reads:
+    def reads(self) -> StoredReads:
         return self.kernel.reads
 
     def dispatch[R](self, command: Command[R] | Internal[R]) -> R:
@@ -126,20 +126,20 @@ class TestKernel:
         return self.dispatch(command).workflow_run_id
 
     def run(self, workflow_id: str, input: Json = None, **fields: Any) -> RunView:  # noqa: A002 — the word that authors use
-        """Creates a run and takes it to its end."""
+        """Creates a run and works on it until it has ended."""
         return self.run_to_completion(self.create(workflow_id, input, **fields))
 
     def run_to_completion(self, run_id: str) -> RunView:
-        """Works on the run until it has ended; waits, by moving the clock, where nothing is due yet.
+        """Works on the run until it has ended. Moves the clock when nothing is due.
 
-        Raises `RunDidNotEnd` when nothing in it can ever go on.
+        Raises `RunDidNotEnd` when the run is stuck.
         """
         for _ in range(LONGEST):
             if self.host.process_available_jobs(max_jobs=100, pools=self.pools).processed:
                 continue
             due = self.dispatch(RunReconcile(workflow_run_id=run_id)).next_due
             view = self.reads.run(run_id)
-            if view.run.status in TERMINAL:
+            if view.run.status in ENDED_RUNS:
                 self.flush()
                 return view
             if due is None and not self._has_pending(view):
@@ -151,7 +151,7 @@ class TestKernel:
         return self.reads.value(self.reads.run(run_id).run.output)
 
     def tick(self) -> TickResult:
-        """One maintenance tick, as hosts do it."""
+        """Runs one maintenance tick, as hosts do."""
         return run_tick(self.kernel, "test")
 
     def flush(self) -> None:
@@ -160,7 +160,7 @@ class TestKernel:
             pass
 
     def _has_pending(self, view: RunView) -> bool:
-        return any(job.status is Status.PENDING for job in view.jobs)
+        return any(job.status is JobStatus.PENDING for job in view.jobs)
 
     def _wait_until(self, due: datetime | None) -> None:
         if due is not None and due > self.clock.now():

@@ -5,7 +5,7 @@ from engine.domain.stored_value import Json
 
 
 class NoopScheduler:
-    """Wakes nobody and remembers who asked."""
+    """Records wake-ups and delivers none."""
 
     def __init__(self) -> None:
         self.wakes: list[tuple[Mapping[str, Json], datetime]] = []

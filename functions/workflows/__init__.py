@@ -1,1 +1,1 @@
-"""The folder to edit: one module per workflow, and `registry.py` listing them."""
+"""The deployment's workflows: one module for each, and `registry.py` with the list."""

@@ -1,4 +1,4 @@
-"""Document analysis: read a document, measure it three ways at once, report.
+"""Document analysis: reads a document, analyses it in three parallel stages, and reports.
 
 extract → keywords · statistics · summary → report
 """
@@ -21,7 +21,7 @@ from functions.workflows.documents.summary import Summary, summarise
 class Document(BaseModel):
     """The path of a file (relative ones start at the working directory), or the text itself as `content`.
 
-    The suffix of `name` tells what kind of text `content` is: .txt, .md or .html.
+    The suffix of `name` gives the format of `content`: .txt, .md or .html.
     """
 
     path: str | None = None
@@ -36,28 +36,28 @@ class Document(BaseModel):
 
 
 class ExtractConfig(BaseModel):
-    """Limits of what is read: the size of the file in bytes, and the text of a PDF in characters."""
+    """Limits of reading: the size of the file in bytes, and the text of a PDF in characters."""
 
     max_bytes: int = Field(default=25_000_000, gt=0)
     max_characters: int = Field(default=10_000_000, gt=0)
 
 
 class KeywordsConfig(BaseModel):
-    """How many terms to give, and after how many content words to stop counting."""
+    """The number of key terms, and the limit of counted content words."""
 
     limit: int = Field(default=12, gt=0)
     max_words: int = Field(default=200_000, gt=0)
 
 
 class SummaryConfig(BaseModel):
-    """How many sentences to give, and how many to compare at most: time grows with its square."""
+    """The number of sentences, and the limit of compared sentences: time grows with its square."""
 
     sentences: int = Field(default=5, gt=0)
     max_sentences: int = Field(default=400, gt=0, le=2_000)
 
 
 class Analysis(BaseModel):
-    """What the parallel stages found, by stage id."""
+    """The results of the parallel stages, by stage id."""
 
     keywords: Keywords
     statistics: Statistics

@@ -1,4 +1,4 @@
-"""Nightly batch: hand items to a slow embedding service, suspend until it is done, publish what came back.
+"""Nightly batch: submits items to a slow embedding service, suspends until it is done, publishes the results.
 
 collect → embed-batch (suspends) → publish
 """
@@ -39,14 +39,14 @@ SAMPLE: Final = (
 
 
 class Item(BaseModel):
-    """One text to embed, and the id under which it is known."""
+    """One text to embed, and its id."""
 
     id: str = Field(min_length=1)
     text: str
 
 
 class Nightly(BaseModel):
-    """The items of the night; without any, a sample of eight."""
+    """The items; by default a sample of eight."""
 
     items: tuple[Item, ...] = Field(default=(), max_length=500)
 
@@ -59,9 +59,9 @@ class Nightly(BaseModel):
 
 
 class EmbedConfig(BaseModel):
-    """Where the provider keeps its files and how it behaves. All times are in seconds.
+    """The provider's folder and behaviour. All times are in seconds.
 
-    A relative directory starts at the working directory; `fail` makes the provider give up half-way.
+    A relative directory starts at the working directory; `fail` makes the provider fail half-way.
     """
 
     directory: str = ".engine/batch-provider"
@@ -80,7 +80,7 @@ class Embeddings(BaseModel):
 
 
 class PublishedItem(BaseModel):
-    """An item and the item most like it, by cosine similarity from -1 to 1."""
+    """An item and its most similar item, by cosine similarity from -1 to 1."""
 
     id: str
     text: str
@@ -111,7 +111,7 @@ def collect(ctx: StageContext[Nightly]) -> tuple[Item, ...]:
 def embed_batch(ctx: StageContext[tuple[Item, ...], EmbedConfig]) -> Embeddings | Suspended:
     config = ctx.config
     directory = Path(config.directory).expanduser().absolute()
-    # The same for every attempt of this generation: submitting again after a crash changes nothing.
+    # The id is the same for all attempts of this generation, so a second submission after a crash has no effect.
     batch_id = f"{ctx.workflow_run_id}.{ctx.stage_id}.{ctx.generation}"
     request = BatchRequest(
         texts={item.id: item.text for item in ctx.input},

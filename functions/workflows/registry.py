@@ -1,4 +1,4 @@
-"""Which workflows this deployment offers. Each is imported on first use only."""
+"""The workflows of this deployment. Each is imported at its first use."""
 
 from collections.abc import Mapping
 from typing import Final

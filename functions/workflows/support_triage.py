@@ -1,4 +1,4 @@
-"""Support triage: sort tickets, draft replies, find what belongs together, leave the long tail to a batch.
+"""Support triage: classifies tickets, drafts replies, clusters tickets, and leaves the long tail to a batch.
 
 collect → classify → [draft, cluster] → long-tail (suspends) → report
 """
@@ -46,13 +46,13 @@ class Ticket(BaseModel):
 
 
 class Tickets(BaseModel):
-    """The tickets to sort; without any, a sample of eight."""
+    """The tickets; by default a sample of eight."""
 
     tickets: tuple[Ticket, ...] = Field(default=(), max_length=200)
 
 
 class Verdict(BaseModel):
-    """What a model says of a ticket."""
+    """A model's classification of a ticket."""
 
     category: Category
     confidence: float = Field(ge=0, le=1)
@@ -66,13 +66,13 @@ class Sorted(BaseModel):
 
 
 class Note(BaseModel):
-    """One line about a ticket that nobody needs to answer at once."""
+    """A one-line summary of a ticket without urgency."""
 
     summary: str
 
 
 class Models(BaseModel):
-    """Which models to ask, and how many tickets at a time."""
+    """The models to call, and their options. `concurrency` limits simultaneous calls."""
 
     model: str = "gpt-4o-mini"
     embedding_model: str = "text-embedding-3-small"

@@ -8,7 +8,7 @@ from engine.testing.fake_ai import FakeAIServer
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """litellm warns of its own affairs; that is for its authors to see."""
+    """Ignores litellm's warnings about its own code."""
     for item in items:
         if "tests/ai/" in str(item.path):
             item.add_marker(pytest.mark.filterwarnings("ignore"))

@@ -15,9 +15,9 @@ from engine.ai import LiteLLMGateway, ModelInfo, Price, register_models
 from engine.ai.providers.openai import OpenAIBatches
 from engine.domain.ai_calls import CallState
 from engine.domain.errors import BudgetExceeded
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import RunStatus
 from engine.kernel import RunRerunFrom, StageCompleted, WorkflowCompleted
-from engine.kernel.reads import RunView
+from engine.ports.reads import RunView
 from engine.testing import FakeClock, TestKernel
 from engine.testing.fake_ai import FakeAIServer
 from engine.testing.fake_ai.chat import Scripted
@@ -56,7 +56,7 @@ def kernel(workflow: Any, gateway: LiteLLMGateway, **parts: Any) -> TestKernel:
 
 @pytest.fixture(params=["memory", "sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, Any]]:
-    """A clock, and a persistence that goes by it."""
+    """A clock, and a persistence on it."""
     clock = FakeClock()
     if request.param == "memory":
         yield {"clock": clock, "persistence": InMemoryPersistence(clock)}
@@ -88,7 +88,7 @@ def test_success_failure_and_retry_are_all_in_the_totals(gateway: LiteLLMGateway
 
     bench = kernel(one_stage(body), gateway)
     view = bench.run("w")
-    assert view.run.status is Status.COMPLETED
+    assert view.run.status is RunStatus.COMPLETED
     assert [call.attempt for call in bench.reads.ai_calls(view.run.id)] == [1, 2, 3]
     assert view.run.total_cost > 0
     check_ledger(bench, view)
@@ -144,7 +144,7 @@ def test_what_a_lost_attempt_paid_for_is_given_again_and_stays_its_own(
     with pytest.raises(KeyboardInterrupt):
         bench.run_to_completion(run_id)
     view = bench.run_to_completion(run_id)
-    assert view.run.status is Status.COMPLETED
+    assert view.run.status is RunStatus.COMPLETED
     assert [call.attempt for call in bench.reads.ai_calls(run_id)] == [1, 1]
     assert len(fake.chats()) == 2
     check_ledger(bench, view)
@@ -170,7 +170,7 @@ def test_a_call_whose_process_died_is_unsettled_and_counts_in_caps(
         with pytest.raises(KeyboardInterrupt):
             bench.run_to_completion(run_id)
     view = bench.run_to_completion(run_id)
-    assert (view.run.status, view.run.failure_code) == (Status.FAILED, "BUDGET_EXCEEDED")
+    assert (view.run.status, view.run.failure_code) == (RunStatus.FAILED, "BUDGET_EXCEEDED")
     states = [(call.state, call.attempt) for call in bench.reads.ai_calls(run_id)]
     assert states == [(CallState.RESERVED, 1), (CallState.SETTLED, 2), (CallState.SETTLED, 2)]
     assert len(fake.chats()) == 3
@@ -190,7 +190,7 @@ def test_each_of_two_equal_batches_is_found_again_by_the_next_attempt(
         return Out()
 
     view = kernel(one_stage(body), gateway).run("w")
-    assert view.run.status is Status.COMPLETED
+    assert view.run.status is RunStatus.COMPLETED
     first, second = seen
     assert first == second
     assert len(set(first)) == len(fake.requests) == 2

@@ -13,7 +13,7 @@ from engine.adapters.files.blob_store import FileBlobStore
 from engine.adapters.sql.persistence import SqlPersistence
 from engine.cli.main import main
 from engine.domain.ai_calls import AICallRecord, CallState
-from engine.kernel.reads import Reads
+from engine.reading.reads import StoredReads
 from engine.testing.fake_ai import FakeAIServer
 from engine.testing.fake_ai.chat import Scripted
 from tests.ai.workflows import PRICE
@@ -57,10 +57,10 @@ def engine(
 
 
 @contextmanager
-def reads_of(store: str, folder: Path) -> Iterator[Reads]:
+def reads_of(store: str, folder: Path) -> Iterator[StoredReads]:
     persistence = SqlPersistence(store)
     try:
-        yield Reads(persistence, FileBlobStore(folder / "blobs"))
+        yield StoredReads(persistence, FileBlobStore(folder / "blobs"))
     finally:
         persistence.close()
 

@@ -1,4 +1,4 @@
-"""What is kept of prompts and answers, and what is told to OpenTelemetry."""
+"""Stored prompts and answers, and OpenTelemetry spans."""
 
 import json
 import re

@@ -21,7 +21,7 @@ REGISTRY_HOST = re.compile(
 
 
 def broad_excepts() -> Iterator[tuple[str, str]]:
-    """Where `Exception`, or everything, is caught: the place and the line."""
+    """The place and the line of every `except` of `Exception` or of everything."""
     for name, module in modules().items():
         lines = (ROOT / name).read_text().splitlines()
         for node in ast.walk(module):

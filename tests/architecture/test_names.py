@@ -1,4 +1,4 @@
-"""Names that say what a thing is."""
+"""Names follow the rules."""
 
 import ast
 from pathlib import PurePath

@@ -1,4 +1,4 @@
-"""What a durable stage costs, counted at the driver and on the wire. The numbers are in ARCHITECTURE.md."""
+"""The round trips of a durable stage, counted at the driver and on the wire. ARCHITECTURE.md has the numbers."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -21,7 +21,7 @@ from engine.hosts.job_runner import JobRunner
 from engine.hosts.lease_keeper import LeaseKeeper
 from engine.hosts.maintenance import run_tick
 from engine.kernel import Deps, Kernel, LocalExecutor, OutboxFlush, RunCancel, RunCreate
-from engine.kernel.in_process_job_transport import InProcessJobTransport
+from engine.adapters.local.job_transport import InProcessJobTransport
 from engine.testing import CollectingEventSink, NoopScheduler
 from engine.testing.kernel import Workflows
 from tests.support.counting_proxy import CountingProxy

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.domain.errors import EngineError
-from engine.kernel.queries import answer_query
-from engine.kernel.reads import Reads
+from engine.reading.queries import answer_query
+from engine.ports.reads import Reads
 
 NAME, FUNCTION = "engine-test-app", "maintenance"
 

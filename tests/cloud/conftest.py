@@ -23,7 +23,7 @@ def cloud_template(postgres_server: PostgresServer) -> str:
 
 @pytest.fixture
 def timeout() -> float:
-    """Seconds the functions of the deployment may run."""
+    """The timeout of the deployment's functions in seconds."""
     return 60.0
 
 
@@ -31,7 +31,7 @@ def timeout() -> float:
 def deployment(
     emulator: Ministack, postgres_server: PostgresServer, cloud_template: str, tmp_path: Path, timeout: float
 ) -> Deployment:
-    """Empty, with a database of its own."""
+    """An empty deployment with a database of its own."""
     emulator.reset()
     url = postgres_server.create_database(template=cloud_template)
     return Deployment(emulator, url, tmp_path, timeout=timeout)

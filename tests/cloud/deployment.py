@@ -1,4 +1,4 @@
-"""A deployment on the emulator with nothing at work in it yet: tests say who reads which queue."""
+"""A deployment on the emulator without running functions: each test starts the readers of its queues."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -54,7 +54,7 @@ class Deployment:
 
     @contextmanager
     def at_work(self, *, concurrency: int = 2) -> Iterator[tuple[EventSource, EventSource]]:
-        """Functions reading both queues."""
+        """Runs functions that read both queues."""
         sources = (
             EventSource(self.clients, self.work, self.function("jobs"), concurrency=concurrency),
             EventSource(self.clients, self.resources.control, self.function("maintenance"), concurrency=1),
@@ -78,7 +78,7 @@ class Deployment:
         return received
 
     def batch(self, queue: Queue, count: int) -> dict[str, Any]:
-        """One event with that many of the queue's messages, once they are all there."""
+        """Waits for so many messages of the queue, and gives them as one event."""
         messages: list[dict[str, Any]] = []
 
         def all_there() -> bool:
@@ -109,7 +109,7 @@ def event_types(engine: AwsEngine, run_id: str) -> list[str]:
 
 
 def assert_completed_once(engine: AwsEngine, run_id: str) -> None:
-    """COMPLETED, and each stage was told to be complete exactly once."""
+    """Checks that the run is COMPLETED, and that each stage completed exactly once."""
     view = engine.kernel.reads.run(run_id)
     assert view.run.status is Status.COMPLETED, view.run.failure_message
     assert {stage.status for stage in view.stages} == {Status.COMPLETED}

@@ -12,7 +12,7 @@ from tests.cloud.virtual_time import Handler
 
 
 def handlers(engine: AwsEngine, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, Handler]:
-    """By the queue they read."""
+    """The handlers by queue."""
     for module in (functions.runtime, functions.jobs, functions.maintenance):
         monkeypatch.setattr(module, "engine", lambda: engine)
     monkeypatch.setattr(functions.runtime, "_on_sigterm", lambda _release_leases: None)

@@ -1,4 +1,4 @@
-"""The functions with margins of a second instead of fifteen, so that a lost process is missed in a test's time."""
+"""The functions with margins of one second instead of fifteen, so that tests notice a lost process soon."""
 
 import engine.bootstrap.aws
 import functions.jobs

@@ -1,4 +1,4 @@
-"""A local cloud as a stack: what boto3 says of it to the command line, with the real handler behind."""
+"""A local cloud as a stack: fakes of boto3's clients, over the real handler."""
 
 import io
 import json
@@ -15,7 +15,7 @@ WORKFLOWS = {name: workflows.WORKFLOWS[name] for name in ("suspending", "far-ahe
 
 
 class StackClients:
-    """CloudFormation and Lambda, as far as the command line uses them."""
+    """The calls of CloudFormation and Lambda that the command line uses."""
 
     def __init__(self, maintenance: Sandbox) -> None:
         self._maintenance = maintenance
@@ -33,7 +33,7 @@ class StackClients:
         assert FunctionName == FUNCTION
         event = json.loads(Payload)
         self.invocations.append(event)
-        while self.lost_answers:  # boto3 invokes again by itself
+        while self.lost_answers:  # boto3 repeats the invocation by itself
             self.lost_answers -= 1
             self._maintenance.invoke(event)
         try:

@@ -1,4 +1,4 @@
-"""PostgreSQL goes away in every way it has, while runs are created and worked on."""
+"""PostgreSQL fails in every way while runs are created and executed."""
 
 import socket
 import struct
@@ -99,7 +99,7 @@ def terminate(server: PostgresServer) -> None:
 
 @contextmanager
 def refusing(port: int, code: str, message: str) -> Iterator[list[object]]:
-    """A server that answers every start of a session with this error. Gives whom it refused."""
+    """A server that answers every start of a session with this error. Gives the refused clients."""
     fields = {"S": "FATAL", "V": "FATAL", "C": code, "M": message}
     body = b"".join(name.encode() + value.encode() + b"\0" for name, value in fields.items()) + b"\0"
     refused: list[object] = []

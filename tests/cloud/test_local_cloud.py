@@ -1,4 +1,4 @@
-"""The local cloud as users have it: real handlers, from the queues to the bus, and nothing left afterwards."""
+"""The users' local cloud: real handlers from the queues to the bus, and nothing left afterwards."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def cloud() -> Iterator[LocalCloud]:
 
 
 def seen(cloud: LocalCloud, run_id: str) -> list[dict[str, Any]]:
-    """Takes a run's events from the queue that everything on the bus is copied to."""
+    """Receives a run's events from the queue with a copy of every event on the bus."""
     answer = cloud.clients("sqs").receive_message(QueueUrl=cloud.resources.seen.url, MaxNumberOfMessages=10)
     events = [json.loads(message["Body"]) for message in answer.get("Messages", [])]
     return [
@@ -99,7 +99,7 @@ def test_the_cloud_of_a_home_is_looked_into_as_a_stack_called_local(cloud: Local
 
 @pytest.fixture
 def temporary() -> Iterator[Path]:
-    """A folder that the database server's user may enter, which pytest's own are not."""
+    """A folder that the database server's user can enter, unlike pytest's folders."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o711)
         yield Path(folder)

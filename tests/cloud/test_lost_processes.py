@@ -1,4 +1,4 @@
-"""Functions that run out of time, are told to go, or are killed, in processes of their own."""
+"""Functions in processes of their own that time out, get SIGTERM, or are killed."""
 
 import logging
 import os
@@ -30,7 +30,7 @@ def short_margins(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def begun(folder: Path, name: str) -> int:
-    """The process that began this attempt, `stage-attempt`, once it has."""
+    """Waits for the start of the attempt, `stage-attempt`, and gives its process."""
     mark = folder / name
     until(lambda: mark.exists() and mark.read_text(), f"{name} has begun")
     return int(mark.read_text())

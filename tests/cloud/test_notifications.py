@@ -1,4 +1,4 @@
-"""Notifications are hints: whatever becomes of them, every run completes and every stage commits once."""
+"""Notifications are hints: if they are lost, late or doubled, every run completes and every stage commits once."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ def clock() -> FakeClock:
 
 
 def without_bus(clients: Clients) -> Clients:
-    """Events are not what this is about, and there are thousands."""
+    """Discards events, of which there are thousands."""
     accepting = Recorded({"Entries": []})
     return lambda service: accepting if service == "events" else clients(service)
 
@@ -84,7 +84,7 @@ def test_a_notification_that_could_not_be_sent_is_made_good_by_the_wakeup_schedu
 def test_sqs_that_fails_at_any_one_moment_loses_nothing(
     deployment: Deployment, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the first, second, … call of a run on, for five simulated seconds: armings as well as notifications."""
+    """SQS fails for five simulated seconds from the n-th call of a run on, for wake-ups and notifications."""
     clients, sqs = virtual_clients(deployment.clients, clock)
     with deployment.engine(clients=without_bus(clients), clock=clock) as engine:
         for fails_at in range(1, 9):

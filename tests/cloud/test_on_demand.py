@@ -1,4 +1,4 @@
-"""Profile on-demand: nobody asks the database whether something is due."""
+"""Profile on-demand: no function polls the database."""
 
 import json
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def test_nothing_connects_while_a_poll_is_far_ahead_and_it_is_made_on_time(
 
 @contextmanager
 def connections_used() -> Iterator[list[object]]:
-    """Connections that any pool of this process opened, or handed out."""
+    """Counts the connections that this process's pools opened or handed out."""
     used: list[object] = []
 
     def note(connection: object, *_: object) -> None:
@@ -77,7 +77,7 @@ def schedule_time(schedule: dict[str, Any]) -> datetime:
 
 
 def fire(schedule: dict[str, Any], deployment: Deployment, engine: AwsEngine, clock: FakeClock) -> None:
-    """What EventBridge Scheduler does at the time: sends the input to the target, and deletes the schedule."""
+    """Does what EventBridge Scheduler does at the due time: sends the input to the target, deletes the schedule."""
     assert schedule["Target"]["Arn"] == deployment.resources.control.arn
     assert schedule["ActionAfterCompletion"] == "DELETE"
     assert json.loads(schedule["Target"]["Input"])["command"]["type"] == "stage.pollSuspended"

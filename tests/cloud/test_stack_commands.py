@@ -1,4 +1,4 @@
-"""`--stack`: what the command line does with a deployed stack, through the real handlers, queue and database."""
+"""`--stack`: the command line on a deployed stack, with real handlers, queue and database."""
 
 import json
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def clients(cloud: LocalCloud) -> Iterator[StackClients]:
 def call(
     clients: StackClients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Call:
-    """The command line in an empty folder, with nothing but the stack to talk to."""
+    """The command line in an empty folder, with the stack as its only target."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(engine.bootstrap.stack, "AwsClients", lambda: clients)
     for name, value in REGISTRY.items():
@@ -205,7 +205,7 @@ def test_dead_letters_are_listed_shown_and_replayed(call: Call, cloud: LocalClou
 
 
 def dead_letter(cloud: LocalCloud, event_id: str) -> None:
-    """As the last of its tries would leave it."""
+    """Makes the event a dead letter, as its last retry would."""
     database = create_engine(cloud.environment["DATABASE_URL"])
     with database.begin() as connection:
         statement = "UPDATE outbox_event SET dlq_at = now(), last_error = 'nobody listens' WHERE id = :id"

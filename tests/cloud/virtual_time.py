@@ -1,7 +1,7 @@
-"""Both queues read by one driver that lets time pass only from one message to the next, and meddles with them.
+"""A driver in virtual time for both queues. It drops, repeats and delays messages.
 
-Delays are not waited for: they are noted on the message, and the clock, which is the engine's and the database's, is
-put forward to the earliest one.
+Delays are only recorded on the message. The driver moves the clock of the engine and the database to the earliest
+message.
 """
 
 import heapq
@@ -28,7 +28,7 @@ type Handler = Callable[[Mapping[str, Any], Context], Any]
 
 
 class VirtualSqs:
-    """Sends without delay and notes the delay; keeps changes of visibility to itself. `fault` may raise instead."""
+    """Sends without delay and records the delay. Records changes of visibility. `fault` may raise instead."""
 
     def __init__(self, sqs: Any, clock: FakeClock) -> None:
         self._sqs, self._clock = sqs, clock
@@ -66,7 +66,7 @@ def virtual_clients(clients: Clients, clock: FakeClock) -> tuple[Clients, Virtua
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meddling:
-    """Shares of messages, 0 to 1, and seconds. Any message may come late; notifications may be dropped or repeated."""
+    """Shares of messages, 0 to 1, and seconds. Any message may be late; notifications may be dropped or repeated."""
 
     dropped: float = 0.0
     repeated: float = 0.0
@@ -107,7 +107,7 @@ class Driver:
         self.dropped = self.deliveries = self._asked = 0
 
     def run(self, until: datetime | None = None, *, enough: Callable[[], bool] = lambda: False) -> None:
-        """Until no message is left, or none that is due by then, or it is enough, which is asked now and then."""
+        """Delivers until no message is left, none is due by `until`, or `enough`, called now and then, gives True."""
         self._collect()
         while self._held and (until is None or self._held[0].due <= until):
             self._deliver(self._next())
@@ -118,7 +118,7 @@ class Driver:
                     return
 
     def _collect(self) -> None:
-        """What was sent. It is not deleted, only received once: how it goes on with it is up to the driver."""
+        """Receives the sent messages once. It does not delete them: the driver decides about redelivery."""
         for name, queue in self._queues.items():
             while self._sqs.sent[queue.url]:
                 for message in self._deployment.receive(queue):
@@ -140,7 +140,7 @@ class Driver:
         heapq.heappush(self._held, held)
 
     def _next(self) -> list[_Held]:
-        """The earliest message, and what else of its queue is due by then, in any order."""
+        """The earliest message, and the others of its queue that are due by then, in random order."""
         first = heapq.heappop(self._held)
         self._clock.advance(max(timedelta(), first.due - self._clock.now()))
         batch = [first]

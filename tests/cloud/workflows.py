@@ -1,4 +1,4 @@
-"""Workflows for the real handlers, as a deployment has them."""
+"""Workflows for the real handlers."""
 
 import os
 import time

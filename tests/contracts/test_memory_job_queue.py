@@ -1,6 +1,6 @@
 import pytest
 
-from engine.adapters.memory.job_queue import InMemoryJobQueue
+from engine.adapters.local.job_queue import InMemoryJobQueue
 from engine.adapters.memory.persistence import InMemoryPersistence
 from engine.testing.clock import FakeClock
 from engine.testing.contracts.job_queue import JobQueueContract

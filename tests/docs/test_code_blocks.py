@@ -1,4 +1,4 @@
-"""What the pages show is what happens: their Python runs, their JSON parses, their commands succeed.
+"""The pages' examples work: their Python runs, their JSON parses, their commands succeed.
 
 A fence marked `no-run` is left alone: ```bash no-run
 """

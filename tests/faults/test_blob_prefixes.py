@@ -2,7 +2,7 @@ import pytest
 
 from engine import RetryPolicy, StageContext
 from engine.domain.errors import InvalidBlobKey
-from engine.kernel.outputs import run_prefix
+from engine.execution.outputs import run_prefix
 from engine.testing import InMemoryBlobStore
 from tests.kernel.stores import MakeBench, in_memory
 from tests.kernel.workflows import pipeline, stage

@@ -4,11 +4,11 @@ from functools import partial
 import pytest
 
 from engine.domain.errors import StoreUnavailable
-from engine.domain.lifecycle import TERMINAL, Status
+from engine.domain.lifecycle import ENDED_RUNS, RunStatus
 from engine.kernel import RunCancel, RunClaimPending, RunReapStuck, RunReconcile, RunRerunFrom, StagePollSuspended
+from engine.ports.changes import Changes, Refused, Written
 from engine.ports.job_transport import JobNotification
 from engine.ports.persistence import Persistence
-from engine.ports.write_set import Applied, WriteSet
 from engine.testing import FakeClock, FixedIds
 from engine.testing.contracts.threads import together
 from tests.kernel.bench import Bench
@@ -29,7 +29,7 @@ def test_a_notification_answered_at_once_finds_its_run_running(make_bench: MakeB
     runs = [bench.create("w", 1), bench.create_pending("w", 2)]
     bench.dispatch(RunClaimPending(worker_id="w"))
     assert answers == ["completed", "completed"]
-    assert [bench.run_of(run_id).status for run_id in runs] == [Status.COMPLETED] * 2
+    assert [bench.run_of(run_id).status for run_id in runs] == [RunStatus.COMPLETED] * 2
 
 
 @in_databases
@@ -46,7 +46,7 @@ def test_no_fast_worker_discards_a_job_as_a_ghost(make_bench: MakeBench) -> None
     together([partial(claim, bench) for bench in benches])
     for bench in benches:
         bench.host.process_available_jobs(max_jobs=100)
-    assert [benches[0].run_of(run_id).status for run_id in runs] == [Status.COMPLETED] * len(runs)
+    assert [benches[0].run_of(run_id).status for run_id in runs] == [RunStatus.COMPLETED] * len(runs)
     assert body.calls == len(runs)
 
 
@@ -72,7 +72,7 @@ def test_a_run_the_database_refuses_does_not_spoil_the_batch(make_bench: MakeBen
     claimed = bench.dispatch(RunClaimPending(worker_id="w")).claimed
     assert [each.workflow_run_id for each in claimed] == [runs[0], runs[2]]
     failed = bench.reads.run(runs[1])
-    assert (failed.run.status, failed.run.failure_code) == (Status.FAILED, "CLAIM_FAILED")
+    assert (failed.run.status, failed.run.failure_code) == (RunStatus.FAILED, "CLAIM_FAILED")
     assert (list(failed.stages), list(failed.jobs)) == ([], [])
     assert bench.told(runs[1]) == ["workflow:created", "workflow:failed"]
 
@@ -113,11 +113,11 @@ class Counting(WrappedPersistence):
         self.last = last
         self.runs: list[str] = []
 
-    def apply(self, write_set: WriteSet) -> Applied:
+    def write(self, changes: Changes) -> Written | Refused:
         if len(self.runs) >= self.last:
             raise StoreUnavailable("the database is gone")
-        self.runs.append(write_set.run_id)
-        return self.inner.apply(write_set)
+        self.runs.append(changes.run_id)
+        return self.inner.write(changes)
 
 
 @in_memory
@@ -142,8 +142,8 @@ def test_a_claim_that_breaks_off_keeps_what_it_has_claimed(make_bench: MakeBench
     runs = [bench.create_pending() for _ in range(6)]
     with pytest.raises(StoreUnavailable):
         make_bench(workflow, persistence=Counting(persistence, last=4)).dispatch(RunClaimPending(worker_id="w"))
-    assert [bench.run_of(run_id).status for run_id in runs] == [Status.RUNNING] * 4 + [Status.PENDING] * 2
+    assert [bench.run_of(run_id).status for run_id in runs] == [RunStatus.RUNNING] * 4 + [RunStatus.PENDING] * 2
     assert len(bench.reads.waiting_jobs()) == 4
     assert len(bench.dispatch(RunClaimPending(worker_id="w")).claimed) == 2
     bench.host.process_available_jobs(max_jobs=10)
-    assert all(bench.run_of(run_id).status in TERMINAL for run_id in runs)
+    assert all(bench.run_of(run_id).status in ENDED_RUNS for run_id in runs)

@@ -4,11 +4,11 @@ from functools import partial
 import pytest
 
 from engine.domain.errors import RerunRefused, StaleVersionError
-from engine.domain.lifecycle import OPEN, Status
+from engine.domain.lifecycle import OPEN_STAGES, RunStatus, StageStatus
 from engine.kernel import LeaseReapStale, RunCancel, RunRerunFrom
-from engine.kernel.outcomes import Completed, Failed, Ghost
 from engine.ports.persistence import NoClaim
 from engine.testing.contracts.threads import together
+from engine.transitions.facts import Completed, Failed, Ghost
 from tests.kernel.bench import Bench
 from tests.kernel.ports import Meanwhile
 from tests.kernel.stores import MakeBench, in_databases
@@ -58,7 +58,7 @@ def test_nothing_a_zombie_does_touches_the_new_attempt(make_bench: MakeBench, en
         assert old.cancellation.cancelled
     assert bench.reads.run(run_id) == before
     bench.finish(new)
-    assert bench.run_of(run_id).status is Status.COMPLETED
+    assert bench.run_of(run_id).status is RunStatus.COMPLETED
 
 
 @pytest.mark.parametrize("outcome", [None, Failed(code="X", message="late", retry_in=9.0)], ids=["done", "failed"])
@@ -71,7 +71,7 @@ def test_a_zombie_cannot_commit_while_its_job_waits_for_the_next_worker(
     old = bench.start()
     lose_lease(bench)
     assert isinstance(bench.finish(old, outcome).outcome, Ghost)
-    assert bench.statuses(run_id) == {"a": Status.PENDING}
+    assert bench.statuses(run_id) == {"a": StageStatus.PENDING}
 
 
 def test_a_lease_renewed_at_the_last_moment_is_not_taken(make_bench: MakeBench) -> None:
@@ -96,7 +96,7 @@ def test_an_error_does_not_outlive_a_success(make_bench: MakeBench) -> None:
     assert bench.stage(run_id).error_message == "ValueError: boom 1"
     bench.run_to_completion(run_id)
     ended = bench.stage(run_id)
-    assert (ended.status, ended.error_code, ended.error_message) == (Status.COMPLETED, None, None)
+    assert (ended.status, ended.error_code, ended.error_message) == (StageStatus.COMPLETED, None, None)
     assert bench.job(run_id).attempt == 3
 
 
@@ -118,8 +118,8 @@ def test_a_cancel_and_a_finish_never_both_count(make_bench: MakeBench, groups: i
         told, status = finisher.told(run_id), finisher.run_of(run_id).status
         assert told[-1] == f"workflow:{status.lower()}"
         ended = groups == 1 and "stage:completed" in told
-        assert status is (Status.COMPLETED if ended else Status.CANCELLED)
-        assert not OPEN & set(finisher.statuses(run_id).values())
+        assert status is (RunStatus.COMPLETED if ended else RunStatus.CANCELLED)
+        assert not OPEN_STAGES & set(finisher.statuses(run_id).values())
 
 
 def test_a_stage_that_ends_after_the_cancellation_leaves_no_trace(make_bench: MakeBench) -> None:
@@ -132,7 +132,7 @@ def test_a_stage_that_ends_after_the_cancellation_leaves_no_trace(make_bench: Ma
     before = bench.reads.run(run_id)
     assert isinstance(bench.finish(attempt, outcome).outcome, Ghost)
     assert bench.reads.run(run_id) == before
-    assert before.run.status is Status.CANCELLED
+    assert before.run.status is RunStatus.CANCELLED
     assert bench.told(run_id)[-1] == "workflow:cancelled"
     assert list(bench.annotations.list(run_id)) == []
 
@@ -154,7 +154,7 @@ def test_a_cancel_that_finds_the_run_ended_says_so(make_bench: MakeBench) -> Non
     run_id = bench.create()
     meanwhile.do = bench.work
     assert not make_bench(workflow, persistence=meanwhile).dispatch(RunCancel(workflow_run_id=run_id)).cancelled
-    assert (bench.run_of(run_id).status, bench.told(run_id)[-1]) == (Status.COMPLETED, "workflow:completed")
+    assert (bench.run_of(run_id).status, bench.told(run_id)[-1]) == (RunStatus.COMPLETED, "workflow:completed")
 
 
 def test_a_cancelled_run_cannot_be_rerun(make_bench: MakeBench) -> None:
@@ -193,7 +193,7 @@ def test_a_rerun_leaves_no_second_job_for_the_same_stage(make_bench: MakeBench) 
     run_id = bench.create()
     old = list(bench.reads.run(run_id).jobs)
     bench.finish(bench.start(job_id=bench.job(run_id, "a").id))
-    assert bench.run_of(run_id).status is Status.FAILED
+    assert bench.run_of(run_id).status is RunStatus.FAILED
     bench.dispatch(RunRerunFrom(workflow_run_id=run_id, from_stage_id="a"))
     assert [bench.deliver(job).outcome for job in old] == ["ghost", "ghost"]
     bench.run_to_completion(run_id)
@@ -211,8 +211,8 @@ def test_an_attempt_of_the_old_generation_cannot_commit_into_the_new_one(make_be
     bench.finish(bench.start(job_id=bench.job(run_id, "a").id))
     bench.clock.advance(301)
     bench.dispatch(LeaseReapStale())
-    assert bench.run_of(run_id).status is Status.FAILED
+    assert bench.run_of(run_id).status is RunStatus.FAILED
     bench.dispatch(RunRerunFrom(workflow_run_id=run_id, from_stage_id="a"))
     assert isinstance(bench.finish(slow, outcome).outcome, Ghost)
-    assert bench.statuses(run_id) == {"a": Status.PENDING, "b": Status.PENDING}
+    assert bench.statuses(run_id) == {"a": StageStatus.PENDING, "b": StageStatus.PENDING}
     assert isinstance(bench.try_start(job_id=slow.claim.job.id), NoClaim)

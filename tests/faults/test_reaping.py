@@ -4,10 +4,10 @@ import pytest
 
 from engine import Ready, StageContext, StageResult, Suspended
 from engine.conventions import Actor
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.domain.stored_value import inline
 from engine.kernel import LeaseReapStale, RunReapStuck, RunReapStuckResult, RunTransition
-from engine.ports.transaction import LeaseState, Tx
+from engine.kernel.host_commands import LeaseState
 from tests.kernel.bench import Bench
 from tests.kernel.stores import MakeBench
 from tests.kernel.workflows import ONCE, Body, Counted, batch_stage, pipeline, stage
@@ -32,7 +32,7 @@ def test_a_run_that_waits_for_its_next_poll_is_not_stuck(make_bench: MakeBench) 
     assert reap(bench) == NOBODY
     bench.clock.advance(45 * 60)
     assert reap(bench) == NOBODY
-    assert bench.run_to_completion(run_id).run.status is Status.COMPLETED
+    assert bench.run_to_completion(run_id).run.status is RunStatus.COMPLETED
 
 
 def test_a_stage_that_is_kept_alive_is_not_stuck_however_long_it_takes(make_bench: MakeBench) -> None:
@@ -45,7 +45,7 @@ def test_a_stage_that_is_kept_alive_is_not_stuck_however_long_it_takes(make_benc
         assert bench.beat(attempt) is LeaseState.HELD
         assert reap(bench) == NOBODY
     bench.finish(attempt)
-    assert (bench.run_of(run_id).status, bench.output(run_id)) == (Status.COMPLETED, "long")
+    assert (bench.run_of(run_id).status, bench.output(run_id)) == (RunStatus.COMPLETED, "long")
 
 
 def test_a_job_that_waits_in_a_long_queue_is_not_stuck(make_bench: MakeBench) -> None:
@@ -55,7 +55,7 @@ def test_a_job_that_waits_in_a_long_queue_is_not_stuck(make_bench: MakeBench) ->
     bench.clock.advance(5 * 3600)
     assert reap(bench) == NOBODY
     bench.host.process_available_jobs(max_jobs=10)
-    assert [bench.run_of(run_id).status for run_id in runs] == [Status.COMPLETED] * 3
+    assert [bench.run_of(run_id).status for run_id in runs] == [RunStatus.COMPLETED] * 3
 
 
 def test_a_finish_moves_the_run_on_in_the_same_transaction(make_bench: MakeBench) -> None:
@@ -63,10 +63,10 @@ def test_a_finish_moves_the_run_on_in_the_same_transaction(make_bench: MakeBench
     bench = make_bench(pipeline(stage(), stage("b")))
     run_id = bench.create("w", 1)
     bench.work()
-    assert bench.statuses(run_id) == {"a": Status.COMPLETED, "b": Status.PENDING}
-    assert bench.job(run_id, "b").status is Status.PENDING
+    assert bench.statuses(run_id) == {"a": StageStatus.COMPLETED, "b": StageStatus.PENDING}
+    assert bench.job(run_id, "b").status is JobStatus.PENDING
     bench.work()
-    assert bench.run_of(run_id).status is Status.COMPLETED
+    assert bench.run_of(run_id).status is RunStatus.COMPLETED
 
 
 @pytest.mark.parametrize("stages", [1, 2])
@@ -75,16 +75,13 @@ def test_a_run_whose_stages_are_done_is_moved_on_not_failed(make_bench: MakeBenc
     bench = make_bench(pipeline(*[stage(name) for name in "ab"[:stages]]))
     run_id = bench.create("w", 1)
     attempt = bench.start()
-
-    def complete_only_the_stage(tx: Tx) -> None:
-        patch = {"status": Status.COMPLETED, "output_data": inline("out"), "completed_at": bench.clock.now()}
-        tx.stages.update(attempt.claim.stage.id, patch)
-        tx.jobs.update(attempt.claim.job.id, {"status": Status.COMPLETED, "lease_until": None})
-
-    bench.persistence.transact(complete_only_the_stage)
+    at = bench.clock.now()
+    bench.end_only_the_stage(
+        attempt, {"status": StageStatus.COMPLETED, "output_data": inline("out"), "completed_at": at}
+    )
     bench.clock.advance(STUCK + 1)
     assert reap(bench) == RunReapStuckResult(transitioned=1, failed=0, recovered=0)
-    assert bench.run_to_completion(run_id).run.status is Status.COMPLETED
+    assert bench.run_to_completion(run_id).run.status is RunStatus.COMPLETED
     assert bench.output(run_id) == "out"
     assert bench.dispatch(RunTransition(workflow_run_id=run_id)).action == "noop"
 
@@ -98,7 +95,7 @@ def test_a_job_that_kills_every_worker_is_given_up_after_its_attempts(make_bench
         bench.clock.advance(301)
         reap(bench)
     run = bench.run_of(run_id)
-    assert (run.status, run.failure_code) == (Status.FAILED, "LEASE_EXPIRED")
+    assert (run.status, run.failure_code) == (RunStatus.FAILED, "LEASE_EXPIRED")
     assert "attempt 3 of 3" in (run.failure_message or "")
     assert bench.told(run_id)[-2:] == ["stage:failed", "workflow:failed"]
     assert bench.host.process_available_jobs().processed == 0
@@ -125,7 +122,7 @@ def test_what_cannot_be_stored_fails_its_stage_with_that_cause(make_bench: MakeB
     bench = make_bench(pipeline(stage(body=counted, retry=ONCE)))
     run_id = bench.create()
     bench.work()
-    assert (bench.run_of(run_id).status, counted.calls) == (Status.FAILED, 1)
+    assert (bench.run_of(run_id).status, counted.calls) == (RunStatus.FAILED, 1)
     assert says in (bench.run_of(run_id).failure_message or "")
 
 
@@ -151,4 +148,4 @@ def test_a_stage_that_lost_its_job_gets_it_back(make_bench: MakeBench) -> None:
     bench.queue.cancel_by_run(run_id)
     bench.clock.advance(STUCK + 1)
     assert reap(bench) == RunReapStuckResult(transitioned=0, failed=0, recovered=1)
-    assert bench.run_to_completion(run_id).run.status is Status.COMPLETED
+    assert bench.run_to_completion(run_id).run.status is RunStatus.COMPLETED

@@ -4,7 +4,7 @@ import pytest
 
 from engine import StageContext
 from engine.domain.errors import IdempotencyConflictError
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import RunStatus
 from engine.kernel import RunCreate, RunRerunFrom
 from engine.ports.transaction import RunFilter
 from tests.kernel.stores import MakeBench
@@ -18,7 +18,7 @@ def test_a_rerun_of_one_of_two_siblings_runs_both_once(make_bench: MakeBench) ->
     run_id = bench.run("w", 1).run.id
     rerun = bench.dispatch(RunRerunFrom(workflow_run_id=run_id, from_stage_id="r"))
     assert set(rerun.deleted_stages) == {"l", "r", "z"}
-    assert bench.run_to_completion(run_id).run.status is Status.COMPLETED
+    assert bench.run_to_completion(run_id).run.status is RunStatus.COMPLETED
     assert (left.calls, right.calls, last.calls) == (2, 2, 2)
     generations = {stage.stage_id: stage.generation for stage in bench.reads.run(run_id).stages}
     assert generations == {"a": 0, "l": 1, "r": 1, "z": 1}
@@ -34,7 +34,7 @@ def test_a_rerun_after_a_stage_that_gave_null_goes_on_with_null(make_bench: Make
     bench = make_bench(pipeline(stage(body=lambda _ctx: None), stage("b", remember)))
     run_id = bench.run("w", 1).run.id
     bench.dispatch(RunRerunFrom(workflow_run_id=run_id, from_stage_id="b"))
-    assert bench.run_to_completion(run_id).run.status is Status.COMPLETED
+    assert bench.run_to_completion(run_id).run.status is RunStatus.COMPLETED
     assert seen == [None, None]
 
 
@@ -47,7 +47,7 @@ def test_old_jobs_never_run_against_new_stage_records(make_bench: MakeBench) -> 
     bench.dispatch(RunRerunFrom(workflow_run_id=run_id, from_stage_id="a"))
     assert bench.deliver(old).outcome == "ghost"
     assert body.calls == 1
-    assert bench.run_to_completion(run_id).run.status is Status.COMPLETED
+    assert bench.run_to_completion(run_id).run.status is RunStatus.COMPLETED
 
 
 def test_the_same_key_with_other_content_is_a_conflict(make_bench: MakeBench) -> None:

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from engine import NotReady, Ready, StageContext, Suspended
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import RunStatus, StageStatus
 from engine.kernel import RunReconcile, StagePollSuspended
 from engine.testing.contracts.threads import together
 from tests.kernel.bench import Bench
@@ -31,7 +31,7 @@ def test_a_suspended_stage_whose_workflow_is_gone_fails_with_its_run(make_bench:
     command: Any = StagePollSuspended() if by == "poll" else RunReconcile(workflow_run_id=run_id)
     bench.dispatch(command)
     run = bench.run_of(run_id)
-    assert (bench.statuses(run_id), run.status) == ({"a": Status.FAILED}, Status.FAILED)
+    assert (bench.statuses(run_id), run.status) == ({"a": StageStatus.FAILED}, RunStatus.FAILED)
     assert run.failure_code == "WORKFLOW_NOT_FOUND"
     assert bench.told(run_id)[-2:] == ["stage:failed", "workflow:failed"]
 
@@ -44,10 +44,10 @@ def test_waiting_ends_at_max_wait(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(waits))
     run_id = suspended(bench)
     assert bench.dispatch(StagePollSuspended()).checked == 1
-    assert bench.statuses(run_id) == {"a": Status.SUSPENDED}
+    assert bench.statuses(run_id) == {"a": StageStatus.SUSPENDED}
     bench.clock.advance(40)
     assert bench.dispatch(StagePollSuspended()).failed == 1
-    assert (bench.run_of(run_id).status, bench.run_of(run_id).failure_code) == (Status.FAILED, "STAGE_TIMEOUT")
+    assert (bench.run_of(run_id).status, bench.run_of(run_id).failure_code) == (RunStatus.FAILED, "STAGE_TIMEOUT")
 
 
 def test_a_failing_try_does_not_end_the_run_while_a_sibling_finishes(make_bench: MakeBench) -> None:
@@ -55,11 +55,11 @@ def test_a_failing_try_does_not_end_the_run_while_a_sibling_finishes(make_bench:
     bench = make_bench(pipeline([stage("a", Flaky(1)), stage("b")]))
     run_id = bench.create()
     bench.finish(bench.start(job_id=bench.job(run_id, "a").id))
-    assert bench.statuses(run_id) == {"a": Status.FAILED, "b": Status.PENDING}
+    assert bench.statuses(run_id) == {"a": StageStatus.FAILED, "b": StageStatus.PENDING}
     bench.finish(bench.start(job_id=bench.job(run_id, "b").id))
     bench.tick()
-    assert bench.run_of(run_id).status is Status.RUNNING
-    assert bench.run_to_completion(run_id).run.status is Status.COMPLETED
+    assert bench.run_of(run_id).status is RunStatus.RUNNING
+    assert bench.run_to_completion(run_id).run.status is RunStatus.COMPLETED
 
 
 class Options(BaseModel):
@@ -105,7 +105,7 @@ def test_three_pollers_at_once_ask_the_provider_once(make_bench: MakeBench) -> N
     polls: list[Callable[[], object]] = [partial(bench.dispatch, StagePollSuspended()) for bench in benches]
     together(polls)
     assert sorted(asked) == sorted(runs)
-    assert [benches[0].run_of(run_id).status for run_id in runs] == [Status.COMPLETED] * 4
+    assert [benches[0].run_of(run_id).status for run_id in runs] == [RunStatus.COMPLETED] * 4
 
 
 def test_the_body_of_a_suspended_stage_runs_once(make_bench: MakeBench) -> None:

@@ -4,7 +4,7 @@ import pg8000.dbapi
 import pytest
 from sqlalchemy import make_url
 
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import RunStatus
 from engine.kernel import LeaseReapStale, RunReapStuck
 from engine.ports.persistence import NoClaim
 from engine.testing import FakeClock
@@ -31,7 +31,7 @@ def test_leases_and_backoff_hold_on_the_databases_own_clock(store_url: str, make
     assert waiting.later_at is not None
     assert timedelta(0) < waiting.later_at - datetime.now(UTC) <= timedelta(seconds=2.2)
     assert isinstance(bench.try_start(), NoClaim)
-    assert bench.run_of(run_id).status is Status.RUNNING
+    assert bench.run_of(run_id).status is RunStatus.RUNNING
     persistence.close()
 
 

@@ -11,14 +11,14 @@ import pytest
 
 from engine import Ready, StageContext
 from engine.domain.errors import SettingsError, StoreUnavailable
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.domain.stored_value import Json
+from engine.execution.perform import MOST_MESSAGE, MOST_TRACE
 from engine.kernel import JobExecute
 from engine.kernel.commands import StagePollSuspended
-from engine.kernel.leases import MOST_ATTEMPTS
-from engine.kernel.perform import MOST_MESSAGE, MOST_TRACE
 from engine.ports.blob_store import BlobInfo
 from engine.testing import InMemoryBlobStore
+from engine.transitions.release_job import MAX_UNCOUNTED_ATTEMPTS
 from tests.kernel.bench import Bench
 from tests.kernel.stores import MakeBench
 from tests.kernel.workflows import ONCE, batch_stage, pipeline, stage
@@ -56,13 +56,13 @@ def test_a_job_that_cannot_be_worked_on_is_released_uncounted_and_done_later(
         assert bench.host.process_available_jobs().processed == 1
     blobs.away = False
     job = bench.job(run_id)
-    assert (job.status, job.attempt, job.max_attempts) == (Status.PENDING, 1, 2)
+    assert (job.status, job.attempt, job.max_attempts) == (JobStatus.PENDING, 1, 2)
     assert job.last_error in {"StoreUnavailable: no blobs", "SettingsError: workflow 'w' cannot be loaded"}
     assert bench.host.process_available_jobs().processed == 0, "not at once"
     bench.clock.advance(5)
     assert [wake["type"] for wake in bench.wakes()] == ["run.reconcile"]
     bench.host.process_available_jobs()
-    assert bench.run_of(run_id).status is Status.COMPLETED
+    assert bench.run_of(run_id).status is RunStatus.COMPLETED
     assert "stage:failed" not in bench.told(run_id)
 
 
@@ -73,8 +73,8 @@ def test_a_job_that_can_never_be_done_is_tried_for_an_hour_and_then_says_why(
     run_id = bench.create()
     began, times = bench.clock.now(), list[datetime]()
     break_code(bench, monkeypatch)
-    while bench.run_of(run_id).status is Status.RUNNING:
-        assert len(times) < MOST_ATTEMPTS + 1
+    while bench.run_of(run_id).status is RunStatus.RUNNING:
+        assert len(times) < MAX_UNCOUNTED_ATTEMPTS + 1
         times.append(bench.clock.now())
         assert bench.host.process_available_jobs().processed == 1
         bench.clock.advance(max(0.0, (bench.job(run_id).due_at - bench.clock.now()).total_seconds()))
@@ -94,9 +94,9 @@ def test_a_job_executed_by_hand_is_given_back_at_once(make_bench: MakeBench) -> 
     with pytest.raises(StoreUnavailable):
         bench.dispatch(JobExecute(workflow_run_id=run_id, workflow_id="w", stage_id="a"))
     blobs.away = False
-    assert bench.job(run_id).status is Status.PENDING
+    assert bench.job(run_id).status is JobStatus.PENDING
     bench.work()
-    assert bench.run_of(run_id).status is Status.COMPLETED
+    assert bench.run_of(run_id).status is RunStatus.COMPLETED
 
 
 @pytest.mark.parametrize("what", ["store", "code"])
@@ -114,7 +114,7 @@ def test_a_poll_is_made_again(make_bench: MakeBench, monkeypatch: pytest.MonkeyP
         with pytest.raises((StoreUnavailable, SettingsError)):
             bench.dispatch(poll)
     blobs.away = False
-    assert bench.stage(run_id).status is Status.SUSPENDED
+    assert bench.stage(run_id).status is StageStatus.SUSPENDED
     bench.clock.advance(300)
     assert bench.dispatch(poll).resumed == 1
 

@@ -9,7 +9,7 @@ import pytest
 
 from engine import StageContext
 from engine.domain.errors import StoreUnavailable
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.hosts import HostOptions, WorkerHost
 from engine.ports.persistence import Claim, ClaimRequest, NoClaim, Persistence
 from tests.kernel.bench import Bench
@@ -68,7 +68,7 @@ def test_a_graceful_stop_lets_the_job_in_flight_end(make_bench: MakeBench) -> No
         gate.opened.set()
         stopper.join(SECONDS)
     assert stopped == [True]
-    assert bench.statuses(run_id) == {"a": Status.COMPLETED, "b": Status.PENDING}
+    assert bench.statuses(run_id) == {"a": StageStatus.COMPLETED, "b": StageStatus.PENDING}
     assert bench.job(run_id, "b").attempt == 0
 
 
@@ -82,11 +82,11 @@ def test_a_job_that_does_not_end_in_time_is_released_at_once(make_bench: MakeBen
         assert host.stop(grace=0) is False
         assert gate.told_to_stop
     job = bench.job(run_id)
-    assert (job.status, job.attempt, job.max_attempts, job.worker_id) == (Status.PENDING, 1, 4, None)
+    assert (job.status, job.attempt, job.max_attempts, job.worker_id) == (JobStatus.PENDING, 1, 4, None)
     assert bench.told(run_id).count("stage:completed") == 0
     gate.opened.set()
     bench.work()
-    assert bench.run_of(run_id).status is Status.COMPLETED
+    assert bench.run_of(run_id).status is RunStatus.COMPLETED
 
 
 class FailsOnce(WrappedPersistence):
@@ -113,7 +113,7 @@ def test_one_failing_dequeue_does_not_idle_the_worker(
     run_id = bench.create()
     began = time.monotonic()
     with caplog.at_level(logging.WARNING, "engine.hosts"), working(bench, job_poll=60, orchestration=60):
-        until(lambda: bench.run_of(run_id).status is Status.COMPLETED)
+        until(lambda: bench.run_of(run_id).status is RunStatus.COMPLETED)
     assert time.monotonic() - began < 3
     said = [record.message for record in caplog.records if "host.1" in record.message]
     assert [line.split(": ")[1] for line in said] == ["StoreUnavailable", "works again"]
@@ -126,4 +126,4 @@ def test_a_host_that_works_publishes_the_events_too(make_bench: MakeBench) -> No
         run_id = bench.create()
         until(lambda: "workflow:completed" in bench.events.types())
     assert bench.events.types() == bench.told(run_id)
-    assert bench.run_of(run_id).status is Status.COMPLETED
+    assert bench.run_of(run_id).status is RunStatus.COMPLETED

@@ -1,4 +1,4 @@
-"""Functions called in this process, as Lambda would call them, with an AWS that only listens."""
+"""Calls functions in this process as Lambda does, with an AWS that only records."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def context() -> Context:
 
 
 class RecordingAws:
-    """Takes messages, events and objects. What the functions tell SQS is in `sqs.calls`; only S3 is more than ears."""
+    """Records the calls of SQS (`sqs.calls`) and EventBridge. S3 also stores objects."""
 
     def __init__(self, s3: Clients) -> None:
         self.sqs = Recorded({"Failed": [], "Entries": []})

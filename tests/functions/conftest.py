@@ -25,7 +25,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordingAws]:
 
 @pytest.fixture
 def engine(aws: RecordingAws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AwsEngine]:
-    """The functions' engine, over SQLite and an SQS that only listens."""
+    """The functions' engine, over SQLite and an SQS that only records."""
     environment = {
         "ENGINE_PROFILE": "aws",
         "DATABASE_URL": f"sqlite:///{tmp_path / 'engine.db'}",

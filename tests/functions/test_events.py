@@ -1,4 +1,4 @@
-"""Every event a function receives, as it is kept in events/ to be sent by hand too."""
+"""The functions handle every event in events/."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from engine.bootstrap.aws import AwsEngine
 from engine.domain.errors import InvalidInput, StoreUnavailable
 from engine.localcloud.function_events import failed_message_ids, schedule_event, sqs_event
 from engine.ports.persistence import Claim, ClaimRequest
-from engine.ports.write_set import Lease
+from engine.ports.persistence import Lease
 from tests.functions.calling import RecordingAws, context, event
 
 
@@ -113,7 +113,7 @@ def test_an_event_of_no_known_kind_is_refused(engine: AwsEngine) -> None:
 
 
 def test_a_ghost_of_a_leased_job_looks_again_when_the_lease_ends(engine: AwsEngine, aws: RecordingAws) -> None:
-    """The redelivered message of a worker that died: it is about to be deleted, and nobody else would come."""
+    """The redelivered message of a dead worker will be deleted, so a wake-up must be scheduled."""
     created = functions.maintenance.handler(event("direct-run-create"), context())["result"]
     (job,) = engine.kernel.reads.run(created["workflow_run_id"]).jobs
     lease_of_another(engine, job.id)

@@ -1,4 +1,4 @@
-"""What a host owes a queue: no message is acknowledged while its run has something due that nobody has armed."""
+"""A host acknowledges no message while its run has something due without a scheduled wake-up."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -40,7 +40,7 @@ class Away(WrappedPersistence):
 
 
 def suspended(bench: Bench) -> StagePollSuspended:
-    """The wake of a stage that is due."""
+    """The wake-up of a stage that is due."""
     run_id = bench.create()
     bench.work(run_id)
     bench.clock.advance(60)
@@ -48,7 +48,7 @@ def suspended(bench: Bench) -> StagePollSuspended:
 
 
 def wakes(bench: Bench) -> list[datetime]:
-    """When polls are armed for, those taken before left out."""
+    """The times of wake-ups scheduled since the last call."""
     times = []
     while (at := bench.timers.next_at()) is not None:
         times += [at for command in bench.timers.take_due(at) if command["type"] == "stage.pollSuspended"]
@@ -107,7 +107,7 @@ def message_of(bench: Bench) -> JobMessage:
 
 
 class Slow:
-    """A body that goes on until it is told to, and says when it began."""
+    """A body that runs until it is told to end, and signals its start."""
 
     def __init__(self) -> None:
         self.begun, self.go_on = threading.Event(), threading.Event()
@@ -119,7 +119,7 @@ class Slow:
 
 
 class Invocation:
-    """A host whose pool gives 100 seconds to a stage, and whose time is what the test says is `left`."""
+    """A host whose pool has a timeout of 100 seconds, and whose time left is `left`."""
 
     def __init__(self, bench: Bench, left: float) -> None:
         self.left, self.abandoned = left, threading.Event()

@@ -1,4 +1,4 @@
-"""What CloudWatch is told: read from the log lines a function writes."""
+"""The functions' metrics, read from their log lines."""
 
 import json
 from collections import defaultdict
@@ -21,7 +21,7 @@ from tests.functions.calling import RecordingAws, context, event
 
 
 def measured(written: str) -> dict[str, list[float]]:
-    """Every value of every metric, by name; checks what is said of each."""
+    """Every value of every metric by name. Checks their units."""
     values: defaultdict[str, list[float]] = defaultdict(list)
     for line in written.splitlines():
         document = json.loads(line)
@@ -45,7 +45,7 @@ def notifications_of(aws: RecordingAws) -> list[str]:
 
 @pytest.fixture
 def written(engine: AwsEngine, aws: RecordingAws, capsys: pytest.CaptureFixture[str]) -> dict[str, list[float]]:
-    """What the functions measured while a document was analysed."""
+    """The metrics of one document analysis."""
     functions.maintenance.handler(event("direct-run-create"), context())
     (record,) = event("sqs-one-job")["Records"]
     while bodies := notifications_of(aws):
@@ -65,7 +65,7 @@ def test_a_run_is_measured_from_its_start_to_its_end(written: dict[str, list[flo
 
 
 class OneByOne(CollectingEventSink):
-    """Takes one of several, and refuses while it is `away`."""
+    """Accepts one event of several, and raises while it is `away`."""
 
     away = False
 

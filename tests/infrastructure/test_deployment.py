@@ -103,7 +103,7 @@ def test_change_sets_name_what_a_changed_setting_changes(cloud: Cloud, tmp_path:
 
 
 def change_sets(cloud: Cloud, folder: Path, *context: str) -> list[Mapping[str, Any]]:
-    """What CloudFormation would do to the two stacks for a deployment of the same checkout."""
+    """CloudFormation's changes to the two stacks for a deployment of the same checkout."""
     words = ("deploy", "--all", "--force", "--method", "prepare-change-set", "--change-set-name", "again", *context)
     cloud.cdk(*words, output=folder / "cdk.out", stdout=subprocess.PIPE)
     describe = clients(cloud)("cloudformation").describe_change_set

@@ -1,4 +1,4 @@
-"""What is in the templates of the default environment."""
+"""The templates of the default environment."""
 
 import json
 import time

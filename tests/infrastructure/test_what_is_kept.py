@@ -1,4 +1,4 @@
-"""What holds data keeps its logical id, or CloudFormation would make an empty one beside it."""
+"""Resources with data keep their logical ids, or CloudFormation would create empty ones beside them."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ NETWORK = {
     "NetworkVpcDataSubnet1SubnetC4E2CA79": "AWS::EC2::Subnet",
     "NetworkVpcDataSubnet2Subnet1DE78234": "AWS::EC2::Subnet",
 }
-"""What a database stays in for as long as it lives."""
+"""A database stays in these subnets for its whole life."""
 
 KEPT = {
     "aurora": AURORA | BUCKET,
@@ -46,7 +46,7 @@ WAITING = {
     "MaintenanceLog7A6D51B2",
     "MigrateLogDCDCD28A",
 }
-"""Messages, armed wakes, others' rules on the bus, and logs survive an update as long as these are the same."""
+"""Messages, scheduled wake-ups, rules on the bus, and logs survive an update as long as these are the same."""
 
 HOLDERS = {"AWS::SQS::Queue", "AWS::Scheduler::ScheduleGroup", "AWS::Events::EventBus", "AWS::Logs::LogGroup"}
 

@@ -1,22 +1,22 @@
-"""A test kernel whose workers take their steps one by one, so that a test can put anything between them."""
+"""A test kernel whose workers go step by step, so that a test can act between the steps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from engine.domain.events import Event, parse_event
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import JobStatus, StageStatus
 from engine.domain.records import JobRecord, RunRecord, StageRecord
 from engine.domain.stored_value import Json
+from engine.execution.attempt import Attempt
 from engine.hosts.serverless import JobMessage, JobResult
 from engine.kernel import OutboxFlush, OutboxFlushResult, RunCreate
-from engine.kernel.attempts import Attempt, Finished, JobFinish, JobHeartbeat, JobStart
-from engine.kernel.outcomes import Outcome
+from engine.kernel.host_commands import Finished, JobFinish, JobHeartbeat, JobStart, LeaseState
+from engine.ports.changes import Changes, JobUpdate, RunUpdate, StagePatch, StageUpdate, Written
 from engine.ports.job_transport import JobNotification
-from engine.ports.persistence import NoClaim
-from engine.ports.transaction import LeaseState
-from engine.ports.write_set import Lease
+from engine.ports.persistence import Lease, NoClaim
 from engine.testing import TestKernel
+from engine.transitions.facts import Outcome
 
 LEASE = 300.0
 
@@ -44,7 +44,7 @@ class Bench(TestKernel):
         """The newest job of the stage."""
         return [job for job in self.reads.run(run_id).jobs if job.stage_id == stage_id][-1]
 
-    def statuses(self, run_id: str) -> dict[str, Status]:
+    def statuses(self, run_id: str) -> dict[str, StageStatus]:
         return {stage.stage_id: stage.status for stage in self.reads.run(run_id).stages}
 
     def told(self, run_id: str) -> list[str]:
@@ -53,12 +53,29 @@ class Bench(TestKernel):
 
     def events_of(self, run_id: str) -> list[Event]:
         return [
-            parse_event(dict(each.payload), sequence=each.sequence, event_id=each.id)
+            parse_event(dict(each.payload), sequence=each.sequence, event_id=each.id, timestamp=each.occurred_at)
             for each in self.reads.events(run_id)
         ]
 
     def last_event(self, run_id: str, event_type: str) -> Any:
         return [event for event in self.events_of(run_id) if event.type == event_type][-1]
+
+    def force(self, *updates: RunUpdate | StageUpdate | JobUpdate) -> None:
+        """Brings rows into a state that an older version, or a bug, could have left."""
+        run = next((update for update in updates if isinstance(update, RunUpdate)), None)
+        writes = tuple(update for update in updates if not isinstance(update, RunUpdate))
+        changes = Changes(run_id="", at=self.clock.now(), run=run, writes=writes)
+        assert isinstance(self.kernel.deps.persistence.write(changes), Written)
+
+    def end_only_the_stage(
+        self, attempt: Attempt, patch: StagePatch, job: JobStatus = JobStatus.COMPLETED
+    ) -> None:
+        """Leaves rows as an engine does that crashes between a stage's end and what follows from it."""
+        claim = attempt.claim
+        self.force(
+            StageUpdate(ids=(claim.stage.id,), set=patch),
+            JobUpdate(ids=(claim.job.id,), set={"status": job, "lease_until": None}),
+        )
 
     # A worker, step by step
 
@@ -70,7 +87,7 @@ class Bench(TestKernel):
         return self.dispatch(command).workflow_run_id
 
     def start(self, run_id: str | None = None, *, worker: str = "w1", job_id: str | None = None) -> Attempt:
-        """Claims a job that must be there."""
+        """Claims a job. It must exist."""
         started = self.try_start(run_id, worker=worker, job_id=job_id)
         assert isinstance(started, Attempt), f"nothing to claim: {started}"
         return started
@@ -110,5 +127,5 @@ class Bench(TestKernel):
         return self.reads.value(stage.output_data)
 
     def wakes(self) -> list[Mapping[str, Any]]:
-        """Takes the wakes that are due."""
+        """Takes the wake-ups that are due."""
         return list(self.timers.take_due(self.clock.now()))

@@ -1,11 +1,11 @@
-"""Ports that pass everything on: a test overrides what should go wrong."""
+"""Ports that delegate every call. Tests override those that should fail."""
 
 from collections.abc import Callable
 
 from engine.domain.stored_value import Json
-from engine.ports.persistence import Claim, ClaimRequest, NoClaim, Persistence
+from engine.ports.changes import Changes, Refused, Written
+from engine.ports.persistence import Claim, ClaimRequest, Decision, NoClaim, Persistence
 from engine.ports.transaction import Tx
-from engine.ports.write_set import Applied, WriteSet
 from engine.testing import InMemoryBlobStore
 
 
@@ -19,8 +19,11 @@ class WrappedPersistence:
     def read[T](self, work: Callable[[Tx], T]) -> T:
         return self.inner.read(work)
 
-    def apply(self, write_set: WriteSet) -> Applied:
-        return self.inner.apply(write_set)
+    def write(self, changes: Changes) -> Written | Refused:
+        return self.inner.write(changes)
+
+    def decide(self, run_id: str, decision: Decision, *, job_id: str | None = None) -> Written | Refused:
+        return self.inner.decide(run_id, decision, job_id=job_id)
 
     def claim(self, request: ClaimRequest) -> Claim | NoClaim:
         return self.inner.claim(request)
@@ -30,21 +33,28 @@ class WrappedPersistence:
 
 
 class Meanwhile(WrappedPersistence):
-    """Lets something else happen between a command's reading and its writing, once."""
+    """Runs a function once between a command's read and its write."""
 
     def __init__(self, inner: Persistence) -> None:
         super().__init__(inner)
         self.do: Callable[[], object] | None = None
 
-    def apply(self, write_set: WriteSet) -> Applied:
+    def write(self, changes: Changes) -> Written | Refused:
+        self._do()
+        return self.inner.write(changes)
+
+    def decide(self, run_id: str, decision: Decision, *, job_id: str | None = None) -> Written | Refused:
+        self._do()
+        return self.inner.decide(run_id, decision, job_id=job_id)
+
+    def _do(self) -> None:
         do, self.do = self.do, None
         if do is not None:
             do()
-        return self.inner.apply(write_set)
 
 
 class CountingBlobStore(InMemoryBlobStore):
-    """Remembers which keys were read."""
+    """Records the keys of reads."""
 
     def __init__(self) -> None:
         super().__init__()

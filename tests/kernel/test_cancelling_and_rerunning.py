@@ -4,11 +4,12 @@ import pytest
 
 from engine import StageContext
 from engine.domain.errors import IdempotencyConflictError, InvalidInput, NotFound, RerunRefused, UnknownStage
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.domain.stored_value import inline
 from engine.kernel import RunCancel, RunRerunFrom, RunTransition
-from engine.ports.transaction import Tx
+from engine.ports.changes import RunUpdate, StagePatch
 from engine.testing import InMemoryBlobStore
+from engine.transitions.facts import Ghost
 from tests.kernel.bench import Bench
 from tests.kernel.ports import Meanwhile
 from tests.kernel.stores import MakeBench
@@ -37,10 +38,10 @@ def test_everything_open_is_cancelled_with_its_run(make_bench: MakeBench, state:
             pass
     assert cancel(bench, run_id)
     view = bench.reads.run(run_id)
-    assert view.run.status is Status.CANCELLED
+    assert view.run.status is RunStatus.CANCELLED
     assert view.run.completed_at == bench.clock.now()
-    assert {each.status for each in view.stages} <= {Status.CANCELLED, Status.FAILED}
-    assert {job.status for job in view.jobs} <= {Status.CANCELLED}
+    assert {each.status for each in view.stages} <= {StageStatus.CANCELLED, StageStatus.FAILED}
+    assert {job.status for job in view.jobs} <= {JobStatus.CANCELLED}
     assert bench.last_event(run_id, "workflow:cancelled").reason == "why not"
     assert bench.told(run_id)[-1] == "workflow:cancelled"
 
@@ -70,7 +71,7 @@ def test_a_rerun_resets_the_run_and_counts_a_new_generation(make_bench: MakeBenc
     result = rerun(bench, run_id, "b")
     assert (result.workflow_run_id, result.from_stage_id, result.deleted_stages) == (run_id, "b", ("b", "c"))
     run = bench.run_of(run_id)
-    assert (run.status, run.output, run.completed_at, run.duration_ms) == (Status.RUNNING, None, None, None)
+    assert (run.status, run.output, run.completed_at, run.duration_ms) == (RunStatus.RUNNING, None, None, None)
     assert bench.statuses(run_id) == {"a": "COMPLETED", "b": "PENDING"}
     assert bench.last_event(run_id, "workflow:started").from_stage_id == "b"
     bench.run_to_completion(run_id)
@@ -89,7 +90,7 @@ def test_a_failed_run_goes_on_from_the_stage_that_failed(make_bench: MakeBench) 
     assert bench.run_of(run_id).failure_code == "STAGE_FAILED"
     rerun(bench, run_id, "b")
     assert (bench.run_of(run_id).failure_code, bench.run_of(run_id).failure_message) == (None, None)
-    assert bench.run_to_completion(run_id).run.status is Status.COMPLETED
+    assert bench.run_to_completion(run_id).run.status is RunStatus.COMPLETED
     assert first.calls == 1
 
 
@@ -97,10 +98,7 @@ def test_a_rerun_keeps_what_the_run_has_cost(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(stage()))
     run_id = bench.run("w").run.id
 
-    def spend(tx: Tx) -> None:
-        tx.runs.update(run_id, {"total_cost": 3.0, "total_tokens": 5})
-
-    bench.persistence.transact(spend)
+    bench.force(RunUpdate(ids=(run_id,), add={"total_cost": 3, "total_tokens": 5}))
     rerun(bench, run_id, "a")
     assert (bench.run_of(run_id).total_cost, bench.run_of(run_id).total_tokens) == (3.0, 5)
 
@@ -124,12 +122,22 @@ def test_an_override_that_does_not_fit_is_refused(make_bench: MakeBench) -> None
     assert bench.reads.run(run_id) == before
 
 
-@pytest.mark.parametrize("state", ["pending", "running", "cancelled"])
-def test_only_finished_runs_can_be_rerun(make_bench: MakeBench, state: str) -> None:
+def test_a_cancelled_run_can_be_rerun(make_bench: MakeBench) -> None:
+    bench = make_bench(pipeline(stage(), stage("b")))
+    run_id = bench.create("w", 1)
+    bench.work()
+    late = bench.start()
+    cancel(bench, run_id)
+    rerun(bench, run_id, "b")
+    assert isinstance(bench.finish(late).outcome, Ghost)
+    assert bench.run_to_completion(run_id).run.status is RunStatus.COMPLETED
+    assert bench.stage(run_id, "b").generation == 1
+
+
+@pytest.mark.parametrize("state", ["pending", "running"])
+def test_only_runs_that_have_ended_can_be_rerun(make_bench: MakeBench, state: str) -> None:
     bench = make_bench(pipeline(stage()))
     run_id = bench.create_pending() if state == "pending" else bench.create()
-    if state == "cancelled":
-        cancel(bench, run_id)
     with pytest.raises(RerunRefused, match=state.upper()):
         rerun(bench, run_id, "a")
 
@@ -193,15 +201,11 @@ def test_a_transition_fails_the_run_of_a_failed_stage(make_bench: MakeBench) -> 
     run_id = bench.create()
     attempt = bench.start()
 
-    def fail_only_the_stage(tx: Tx) -> None:
-        patch = {"status": Status.FAILED, "error_code": "CODE", "error_message": "Boom: no"}
-        tx.stages.update(attempt.claim.stage.id, patch)
-        tx.jobs.update(attempt.claim.job.id, {"status": Status.FAILED, "lease_until": None})
-
-    bench.persistence.transact(fail_only_the_stage)
+    failed: StagePatch = {"status": StageStatus.FAILED, "error_code": "CODE", "error_message": "Boom: no"}
+    bench.end_only_the_stage(attempt, failed, JobStatus.FAILED)
     assert bench.dispatch(RunTransition(workflow_run_id=run_id)).action == "failed"
     run = bench.run_of(run_id)
-    assert (run.status, run.failure_code, run.failure_message) == (Status.FAILED, "CODE", "Boom: no")
+    assert (run.status, run.failure_code, run.failure_message) == (RunStatus.FAILED, "CODE", "Boom: no")
     assert bench.last_event(run_id, "workflow:failed").error == "Boom: no"
 
 
@@ -210,16 +214,11 @@ def test_a_transition_goes_on_once(make_bench: MakeBench, last: bool) -> None:
     bench = make_bench(pipeline(stage()) if last else pipeline(stage(), stage("b")))
     run_id = bench.create()
     attempt = bench.start()
-
-    def complete_only_the_stage(tx: Tx) -> None:
-        tx.stages.update(attempt.claim.stage.id, {"status": Status.COMPLETED, "output_data": inline("out")})
-        tx.jobs.update(attempt.claim.job.id, {"status": Status.COMPLETED, "lease_until": None})
-
-    bench.persistence.transact(complete_only_the_stage)
+    bench.end_only_the_stage(attempt, {"status": StageStatus.COMPLETED, "output_data": inline("out")})
     actions = [bench.dispatch(RunTransition(workflow_run_id=run_id)) for _ in range(2)]
     assert [each.action for each in actions] == ["completed" if last else "advanced", "noop"]
     assert actions[0].next_group == (None if last else 2)
-    assert bench.run_of(run_id).status is (Status.COMPLETED if last else Status.RUNNING)
+    assert bench.run_of(run_id).status is (RunStatus.COMPLETED if last else RunStatus.RUNNING)
 
 
 def test_of_two_transitions_at_once_one_is_a_noop(make_bench: MakeBench) -> None:
@@ -228,12 +227,7 @@ def test_of_two_transitions_at_once_one_is_a_noop(make_bench: MakeBench) -> None
     meanwhile = Meanwhile(bench.persistence)
     transition = RunTransition(workflow_run_id=bench.create())
     attempt = bench.start()
-
-    def complete_only_the_stage(tx: Tx) -> None:
-        tx.stages.update(attempt.claim.stage.id, {"status": Status.COMPLETED, "output_data": inline("out")})
-        tx.jobs.update(attempt.claim.job.id, {"status": Status.COMPLETED, "lease_until": None})
-
-    bench.persistence.transact(complete_only_the_stage)
+    bench.end_only_the_stage(attempt, {"status": StageStatus.COMPLETED, "output_data": inline("out")})
     first = []
     meanwhile.do = lambda: first.append(bench.dispatch(transition).action)
     assert make_bench(workflow, persistence=meanwhile).dispatch(transition).action == "noop"

@@ -3,10 +3,12 @@ from typing import Any
 
 import pytest
 
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import JobStatus, RunStatus
+from engine.execution.attempt import Attempt
 from engine.hosts import HostOptions, ServerlessHost
-from engine.kernel.attempts import Attempt, JobFinish
-from engine.ports.write_set import Applied, Lease, WriteSet
+from engine.kernel.host_commands import JobFinish
+from engine.ports.changes import Changes, Refused, Written
+from engine.ports.persistence import Decision, Lease
 from engine.testing.contracts.threads import together
 from tests.kernel.bench import Bench
 from tests.kernel.ports import WrappedPersistence
@@ -24,7 +26,7 @@ def test_a_finish_may_claim_the_next_stage_in_the_same_transaction(make_bench: M
     following = bench.finish(bench.start(), lease=lease()).next
     assert isinstance(following, Attempt)
     job = bench.job(run_id, "b")
-    assert (job.status, job.attempt, job.lease_token, job.worker_id) == (Status.RUNNING, 1, "the next", "w1")
+    assert (job.status, job.attempt, job.lease_token, job.worker_id) == (JobStatus.RUNNING, 1, "the next", "w1")
     assert bench.told(run_id)[-2:] == ["stage:completed", "stage:started"]
     bench.finish(following)
     assert bench.output(run_id) == ["in", 1]
@@ -46,7 +48,7 @@ def test_a_finish_claims_nothing_that_is_not_for_it(make_bench: MakeBench, obsta
         )
     )
     assert finished.next is None
-    assert bench.job(run_id, "b").status is Status.PENDING
+    assert bench.job(run_id, "b").status is JobStatus.PENDING
     assert bench.queue.notification_count == seen + 1
 
 
@@ -61,11 +63,15 @@ def test_the_last_of_a_group_goes_on_with_all_outputs(make_bench: MakeBench) -> 
 
 
 class ForgetsAnswers(WrappedPersistence):
-    """Applies each write set twice, as after a lost connection, and gives the second answer."""
+    """Writes everything twice, as after a lost connection, and gives the second answer."""
 
-    def apply(self, write_set: WriteSet) -> Applied:
-        self.inner.apply(write_set)
-        return self.inner.apply(write_set)
+    def write(self, changes: Changes) -> Written | Refused:
+        self.inner.write(changes)
+        return self.inner.write(changes)
+
+    def decide(self, run_id: str, decision: Decision, *, job_id: str | None = None) -> Written | Refused:
+        self.inner.decide(run_id, decision, job_id=job_id)
+        return self.inner.decide(run_id, decision, job_id=job_id)
 
 
 def test_a_finish_whose_answer_was_lost_goes_on_all_the_same(make_bench: MakeBench) -> None:
@@ -75,7 +81,7 @@ def test_a_finish_whose_answer_was_lost_goes_on_all_the_same(make_bench: MakeBen
     bench = make_bench(workflow, persistence=ForgetsAnswers(good.persistence))
     run_id = good.create("w", 1)
     assert bench.host.process_available_jobs(max_jobs=1).processed == 1
-    assert good.run_of(run_id).status is Status.COMPLETED
+    assert good.run_of(run_id).status is RunStatus.COMPLETED
     assert [body.calls for body in bodies] == [1, 1, 1]
     assert good.told(run_id).count("stage:completed") == 3
 
@@ -84,7 +90,7 @@ def test_a_host_runs_a_pipeline_under_one_claim(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(*[stage(name) for name in "abcde"]))
     run_id = bench.create("w", 1)
     assert bench.host.process_available_jobs(max_jobs=1).processed == 1
-    assert bench.run_of(run_id).status is Status.COMPLETED
+    assert bench.run_of(run_id).status is RunStatus.COMPLETED
 
 
 def test_a_long_run_makes_way_for_a_more_urgent_one_after_a_few_stages(make_bench: MakeBench) -> None:
@@ -120,7 +126,7 @@ def test_each_job_goes_to_one_of_many_workers(make_bench: MakeBench) -> None:
 
     together([partial(work, bench) for bench in benches])
     benches[0].host.process_available_jobs(max_jobs=100)
-    assert [benches[0].run_of(run_id).status for run_id in runs] == [Status.COMPLETED] * 6
+    assert [benches[0].run_of(run_id).status for run_id in runs] == [RunStatus.COMPLETED] * 6
     assert body.calls == 18
     assert {benches[0].told(run_id).count("stage:completed") for run_id in runs} == {3}
 
@@ -133,4 +139,4 @@ def test_no_stage_is_continued_without_the_time_for_it(make_bench: MakeBench) ->
     host = ServerlessHost(bench.kernel, worker_id="w", time_left=lambda: next(left), reserve=5)
     host.process_available_jobs(max_jobs=1)
     assert bench.statuses(run_id) == {"a": "COMPLETED", "b": "PENDING"}
-    assert bench.run_to_completion(run_id).run.status is Status.COMPLETED
+    assert bench.run_to_completion(run_id).run.status is RunStatus.COMPLETED

@@ -3,7 +3,7 @@ from pydantic import BaseModel
 
 from engine import define_workflow
 from engine.domain.errors import InvalidInput, UnknownWorkflow
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import RunStatus
 from engine.domain.stored_value import inline
 from engine.kernel import ActorInput, AnnotationInput, RunClaimPending, RunCreate
 from engine.ports.transaction import RunFilter
@@ -25,7 +25,7 @@ def test_a_run_is_created_pending_with_its_event(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(stage()))
     run_id = bench.create_pending("w", {"x": 1}, priority=7, tenant="t", parent_run_id="p", metadata={"m": 1})
     view = bench.reads.run(run_id)
-    assert (view.run.status, view.run.priority, view.run.tenant) == (Status.PENDING, 7, "t")
+    assert (view.run.status, view.run.priority, view.run.tenant) == (RunStatus.PENDING, 7, "t")
     assert (view.run.parent_run_id, view.run.metadata, view.run.version) == ("p", {"m": 1}, 1)
     assert (list(view.stages), list(view.jobs)) == ([], [])
     assert bench.told(run_id) == ["workflow:created"]
@@ -50,7 +50,7 @@ def test_a_started_run_has_records_jobs_and_both_events(make_bench: MakeBench) -
 def test_a_run_may_be_created_from_json(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(stage()))
     result = bench.kernel.dispatch({"type": "run.create", "workflow_id": "w", "input": [1], "start": True})
-    assert bench.run_to_completion(result.workflow_run_id).run.status is Status.COMPLETED
+    assert bench.run_to_completion(result.workflow_run_id).run.status is RunStatus.COMPLETED
 
 
 @in_memory
@@ -107,7 +107,7 @@ def test_pending_runs_are_claimed_by_urgency_then_age(make_bench: MakeBench) -> 
     result = bench.dispatch(RunClaimPending(worker_id="w", max_claims=2))
     assert [each.workflow_run_id for each in result.claimed] == [urgent, first]
     assert set(result.claimed[0].job_ids) == {job.id for job in bench.reads.run(urgent).jobs}
-    assert bench.run_of(second).status is Status.PENDING
+    assert bench.run_of(second).status is RunStatus.PENDING
     assert bench.run_of(first).started_at == bench.clock.now()
     assert bench.told(first) == ["workflow:created", "workflow:started"]
 
@@ -126,7 +126,7 @@ def test_a_run_whose_workflow_is_gone_fails_and_says_so(make_bench: MakeBench) -
     bench.workflows.by_id.clear()
     assert bench.dispatch(RunClaimPending(worker_id="w")).claimed == ()
     run = bench.run_of(run_id)
-    assert (run.status, run.failure_code) == (Status.FAILED, "WORKFLOW_NOT_FOUND")
+    assert (run.status, run.failure_code) == (RunStatus.FAILED, "WORKFLOW_NOT_FOUND")
     assert bench.output(run_id)["error"]["code"] == "WORKFLOW_NOT_FOUND"
     assert bench.last_event(run_id, "workflow:failed").error_code == "WORKFLOW_NOT_FOUND"
     assert [line.level for line in bench.reads.logs(run_id)] == ["ERROR"]

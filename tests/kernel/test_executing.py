@@ -5,14 +5,13 @@ import pytest
 from engine import RetryPolicy, StageContext, StageResult, Suspended
 from engine.domain.errors import IdempotencyConflictError
 from engine.domain.events import StageFailed
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.kernel import JobExecute, LeaseReapStale, RunCancel, RunRerunFrom
-from engine.kernel.attempts import JobRelease, JobTimeout
-from engine.kernel.leases import MOST_ATTEMPTS
-from engine.kernel.outcomes import Failed, Ghost
+from engine.kernel.host_commands import JobRelease, JobTimeout, LeaseState
 from engine.ports.persistence import NoClaim
-from engine.ports.transaction import LeaseState
 from engine.testing import InMemoryBlobStore
+from engine.transitions.facts import Failed, Ghost
+from engine.transitions.release_job import MAX_UNCOUNTED_ATTEMPTS
 from tests.kernel.bench import Bench
 from tests.kernel.stores import MakeBench
 from tests.kernel.workflows import ONCE, STEADY, Counted, Flaky, batch_stage, boom, pipeline, stage
@@ -28,7 +27,7 @@ def test_a_stage_is_executed_and_its_run_goes_on(make_bench: MakeBench) -> None:
     result = execute(bench, run_id)
     assert (result.outcome, result.output, result.ghost) == ("completed", 1, False)
     assert bench.statuses(run_id) == {"a": "COMPLETED", "b": "PENDING"}
-    assert bench.job(run_id).status is Status.COMPLETED
+    assert bench.job(run_id).status is JobStatus.COMPLETED
 
 
 def test_a_completed_stage_gives_its_stored_output_without_running(make_bench: MakeBench) -> None:
@@ -70,7 +69,7 @@ def test_a_failure_is_stored_with_type_message_and_trace(make_bench: MakeBench) 
     result = execute(bench, run_id)
     assert (result.outcome, result.error, result.retryable) == ("failed", "ValueError: boom", False)
     failed = bench.stage(run_id)
-    assert (failed.status, failed.error_message) == (Status.FAILED, "ValueError: boom")
+    assert (failed.status, failed.error_message) == (StageStatus.FAILED, "ValueError: boom")
     (line,) = bench.reads.logs(run_id)
     assert line.level == "ERROR"
     assert "boom" in str((line.metadata or {})["trace"])
@@ -100,13 +99,13 @@ def test_failures_are_retried_with_growing_waits_up_to_the_cap(make_bench: MakeB
     for _ in range(2):
         bench.work()
         job = bench.job(run_id)
-        assert (job.status, bench.statuses(run_id)) == (Status.PENDING, {"a": Status.FAILED})
+        assert (job.status, bench.statuses(run_id)) == (JobStatus.PENDING, {"a": StageStatus.FAILED})
         waits.append((job.due_at - bench.clock.now()).total_seconds())
         assert isinstance(bench.try_start(), NoClaim)
         bench.clock.advance(waits[-1])
     assert waits == [2.0, 4.0]
     bench.work()
-    assert (bench.job(run_id).status, bench.run_of(run_id).status) == (Status.FAILED, Status.FAILED)
+    assert (bench.job(run_id).status, bench.run_of(run_id).status) == (JobStatus.FAILED, RunStatus.FAILED)
     failures = [event for event in bench.events_of(run_id) if isinstance(event, StageFailed)]
     assert [event.will_retry for event in failures] == [True, True, False]
     assert [each["type"] for each in bench.wakes()] == ["run.reconcile"]
@@ -118,7 +117,7 @@ def test_data_that_does_not_fit_is_never_retried(make_bench: MakeBench, where: s
     bench = make_bench(pipeline(stage(body=lambda _ctx: "text", **options)))
     run_id = bench.create("w", "text")
     result = execute(bench, run_id)
-    assert (result.outcome, result.retryable, bench.run_of(run_id).status) == ("failed", False, Status.FAILED)
+    assert (result.outcome, result.retryable, bench.run_of(run_id).status) == ("failed", False, RunStatus.FAILED)
     assert bench.stage(run_id).error_code == "INVALID_STAGE_DATA"
 
 
@@ -211,11 +210,11 @@ def test_a_failure_for_good_cancels_waiting_siblings_and_stops_running_ones(make
     bench.finish(bench.start(job_id=bench.job(run_id, "d").id))
     bench.finish(bench.start(job_id=bench.job(run_id, "a").id))
     assert bench.statuses(run_id) == {"a": "FAILED", "b": "RUNNING", "c": "CANCELLED", "d": "CANCELLED"}
-    assert bench.run_of(run_id).status is Status.RUNNING
+    assert bench.run_of(run_id).status is RunStatus.RUNNING
     assert bench.beat(running) is LeaseState.CANCELLED
     bench.finish(running)
     run = bench.run_of(run_id)
-    assert (run.status, run.failure_message) == (Status.FAILED, "ValueError: boom")
+    assert (run.status, run.failure_message) == (RunStatus.FAILED, "ValueError: boom")
     assert bench.told(run_id)[-2:] == ["stage:completed", "workflow:failed"]
 
 
@@ -236,7 +235,7 @@ def test_a_failing_run_ends_with_its_first_error_however_its_siblings_end(make_b
     else:
         bench.finish(running)
     run = bench.run_of(run_id)
-    assert (run.status, run.failure_message, run.group_open) == (Status.FAILED, "ValueError: boom", 0)
+    assert (run.status, run.failure_message, run.group_open) == (RunStatus.FAILED, "ValueError: boom", 0)
     assert bench.told(run_id).count("workflow:failed") == 1
 
 
@@ -247,7 +246,7 @@ def test_a_job_that_was_released_is_not_counted_and_starts_at_once(make_bench: M
     assert bench.dispatch(JobRelease(attempt=attempt))
     assert not bench.dispatch(JobRelease(attempt=attempt))
     assert isinstance(bench.finish(attempt).outcome, Ghost)
-    assert bench.job(run_id).status is Status.PENDING
+    assert bench.job(run_id).status is JobStatus.PENDING
     again = bench.start().claim.job
     assert (again.attempt, again.max_attempts) == (2, attempt.claim.job.max_attempts + 1)
 
@@ -255,12 +254,12 @@ def test_a_job_that_was_released_is_not_counted_and_starts_at_once(make_bench: M
 def test_a_job_that_is_released_for_ever_ends(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(stage()))
     run_id = bench.create()
-    for _ in range(MOST_ATTEMPTS + 10):
+    for _ in range(MAX_UNCOUNTED_ATTEMPTS + 10):
         attempt = bench.try_start()
         if not isinstance(attempt, NoClaim):
             bench.dispatch(JobRelease(attempt=attempt))
     assert bench.run_of(run_id).failure_code == "LEASE_EXPIRED"
-    assert bench.job(run_id).attempt == MOST_ATTEMPTS + 2, "what its retries still allow"
+    assert bench.job(run_id).attempt == MAX_UNCOUNTED_ATTEMPTS + 2, "what its retries still allow"
 
 
 def test_a_body_past_its_time_fails_and_its_late_result_is_a_ghost(make_bench: MakeBench) -> None:
@@ -293,7 +292,7 @@ def test_the_outcome_of_a_retried_finish_cannot_be_another(make_bench: MakeBench
     attempt = bench.start()
     bench.finish(attempt)
     assert isinstance(bench.finish(attempt, Failed(code="X", message="late")).outcome, Ghost)
-    assert bench.run_of(run_id).status is Status.COMPLETED
+    assert bench.run_of(run_id).status is RunStatus.COMPLETED
 
 
 def test_a_callers_key_gives_the_stored_result_again(make_bench: MakeBench) -> None:

@@ -3,12 +3,12 @@ from datetime import timedelta
 import pytest
 
 from engine import NotReady, Ready
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import JobStatus, RunStatus
 from engine.kernel import LeaseReapStale, RunReapStuck, RunReconcile
-from engine.kernel.attempts import LeaseRelease
-from engine.kernel.outcomes import Ghost
+from engine.kernel.host_commands import LeaseRelease
+from engine.ports.changes import JobUpdate
 from engine.ports.persistence import NoClaim
-from engine.ports.transaction import Tx
+from engine.transitions.facts import Ghost
 from tests.kernel.bench import Bench
 from tests.kernel.stores import MakeBench
 from tests.kernel.workflows import ONCE, batch_stage, boom, pipeline, stage
@@ -25,7 +25,7 @@ def test_a_lease_is_released_when_it_has_run_out(make_bench: MakeBench, waited: 
     bench.start()
     bench.clock.advance(waited)
     assert bench.dispatch(LeaseReapStale()).released == released
-    assert bench.job(run_id).status is (Status.PENDING if released else Status.RUNNING)
+    assert bench.job(run_id).status is (JobStatus.PENDING if released else JobStatus.RUNNING)
     assert bench.statuses(run_id) == {"a": "PENDING" if released else "RUNNING"}
 
 
@@ -85,16 +85,16 @@ def test_reconciling_repairs_whatever_a_dead_worker_left(make_bench: MakeBench) 
     bench.start()
     bench.clock.advance(301)
     reconcile(bench, run_id)
-    assert bench.job(run_id).status is Status.PENDING
+    assert bench.job(run_id).status is JobStatus.PENDING
     assert bench.events.types() == ["workflow:created", "workflow:started", "stage:started"]
-    assert bench.run_to_completion(run_id).run.status is Status.COMPLETED
+    assert bench.run_to_completion(run_id).run.status is RunStatus.COMPLETED
 
 
 def test_reconciling_starts_a_pending_run(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(stage()))
     run_id = bench.create_pending()
     reconcile(bench, run_id)
-    assert bench.run_of(run_id).status is Status.RUNNING
+    assert bench.run_of(run_id).status is RunStatus.RUNNING
 
 
 def test_reconciling_polls_what_is_due(make_bench: MakeBench) -> None:
@@ -103,7 +103,7 @@ def test_reconciling_polls_what_is_due(make_bench: MakeBench) -> None:
     bench.work()
     bench.clock.advance(60)
     reconcile(bench, run_id)
-    assert bench.run_of(run_id).status is Status.COMPLETED
+    assert bench.run_of(run_id).status is RunStatus.COMPLETED
 
 
 def test_reconciling_notifies_of_jobs_that_are_due(make_bench: MakeBench) -> None:
@@ -141,14 +141,14 @@ def test_reconciling_says_when_the_run_needs_somebody_next(make_bench: MakeBench
 
 
 def test_a_delivery_without_a_job_repairs_its_run_first(make_bench: MakeBench) -> None:
-    """The notification of a worker that died further along."""
+    """The notification belonged to a worker that died at a later stage."""
     bench = make_bench(pipeline(stage(), stage("b")))
     run_id = bench.create("w", 1)
     bench.work()
     bench.start()
     bench.clock.advance(301)
     assert bench.deliver(bench.job(run_id, "a")).outcome == "ghost"
-    assert bench.job(run_id, "b").status is Status.PENDING
+    assert bench.job(run_id, "b").status is JobStatus.PENDING
     assert bench.events.types() == bench.told(run_id)
 
 
@@ -165,16 +165,12 @@ def test_a_run_with_nothing_that_could_go_on_is_failed_with_its_stages(make_benc
     bench = make_bench(pipeline(stage()))
     run_id = bench.create()
     attempt = bench.start()
-
-    def lose_the_job(tx: Tx) -> None:
-        tx.jobs.update(attempt.claim.job.id, {"status": Status.FAILED, "lease_until": None})
-
-    bench.persistence.transact(lose_the_job)
+    bench.force(JobUpdate(ids=(attempt.claim.job.id,), set={"status": JobStatus.FAILED, "lease_until": None}))
     bench.clock.advance(901)
     assert bench.dispatch(RunReapStuck()).failed == 1
     assert bench.dispatch(RunReapStuck()).failed == 0
     run = bench.run_of(run_id)
-    assert (run.status, run.failure_code) == (Status.FAILED, "STUCK_RUN_REAPED")
+    assert (run.status, run.failure_code) == (RunStatus.FAILED, "STUCK_RUN_REAPED")
     assert "a RUNNING" in (run.failure_message or "")
     assert bench.statuses(run_id) == {"a": "CANCELLED"}
 

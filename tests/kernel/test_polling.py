@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from engine import BatchFailed, NotReady, Ready, Suspended
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.kernel import RunCancel, StagePollSuspended
 from engine.testing import InMemoryBlobStore
 from tests.kernel.bench import Bench
@@ -31,7 +31,7 @@ def test_a_suspension_is_stored_told_and_scheduled(make_bench: MakeBench) -> Non
     bench = make_bench(pipeline(waits))
     run_id = suspend(bench, wait=0)
     waiting, now = bench.stage(run_id), bench.clock.now()
-    assert (waiting.status, bench.job(run_id).status) == (Status.SUSPENDED, Status.SUSPENDED)
+    assert (waiting.status, bench.job(run_id).status) == (StageStatus.SUSPENDED, JobStatus.SUSPENDED)
     assert (waiting.next_poll_at, waiting.poll_interval_s) == (now + timedelta(seconds=60), 60)
     assert waiting.max_wait_until == now + timedelta(seconds=600)
     assert (waiting.suspended_state or {})["batch_id"] == "b7"
@@ -56,7 +56,7 @@ def test_a_poll_asks_no_more_than_it_was_told_to(make_bench: MakeBench) -> None:
     bench.host.process_available_jobs(max_jobs=5)
     bench.clock.advance(60)
     assert poll(bench, max_checks=2).checked == 2
-    named = bench.stage(next(run_id for run_id in runs if bench.run_of(run_id).status is Status.RUNNING))
+    named = bench.stage(next(run_id for run_id in runs if bench.run_of(run_id).status is RunStatus.RUNNING))
     assert poll(bench, stage_record_id=named.id).resumed == 1
 
 
@@ -68,11 +68,11 @@ def test_a_ready_stage_completes_and_its_run_goes_on(make_bench: MakeBench) -> N
     result = poll(bench)
     assert (result.checked, result.resumed, result.failed, result.resumed_workflow_run_ids) == (1, 1, 0, (run_id,))
     done = bench.stage(run_id)
-    assert (done.status, done.metrics, done.embedding_info) == (Status.COMPLETED, {"n": 2}, {"model": "m"})
+    assert (done.status, done.metrics, done.embedding_info) == (StageStatus.COMPLETED, {"n": 2}, {"model": "m"})
     assert (done.next_poll_at, done.poll_token, done.duration_ms) == (None, None, 60_000)
-    assert bench.job(run_id, "a").status is Status.COMPLETED
+    assert bench.job(run_id, "a").status is JobStatus.COMPLETED
     assert bench.statuses(run_id) == {"a": "COMPLETED", "b": "PENDING"}
-    assert bench.run_to_completion(run_id).run.status is Status.COMPLETED
+    assert bench.run_to_completion(run_id).run.status is RunStatus.COMPLETED
     assert bench.output(run_id) == "x" * 9000
 
 
@@ -106,7 +106,7 @@ def test_a_check_that_fails_fails_the_stage_and_the_run(make_bench: MakeBench, c
     result = poll(bench)
     assert (result.checked, result.resumed, result.failed) == (1, 0, 1)
     run = bench.run_of(run_id)
-    assert (run.status, bench.statuses(run_id)) == (Status.FAILED, {"a": "FAILED"})
+    assert (run.status, bench.statuses(run_id)) == (RunStatus.FAILED, {"a": "FAILED"})
     assert says in (run.failure_message or "")
     assert bench.told(run_id)[-2:] == ["stage:failed", "workflow:failed"]
 
@@ -131,7 +131,7 @@ def test_a_cancellation_during_the_check_wins(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(batch_stage(check)))
     run_id = suspend(bench)
     assert poll(bench).resumed == 0
-    assert (bench.run_of(run_id).status, bench.statuses(run_id)) == (Status.CANCELLED, {"a": "CANCELLED"})
+    assert (bench.run_of(run_id).status, bench.statuses(run_id)) == (RunStatus.CANCELLED, {"a": "CANCELLED"})
     assert bench.told(run_id)[-1] == "workflow:cancelled"
 
 
@@ -151,7 +151,7 @@ def test_a_poller_that_died_is_replaced_after_five_minutes(make_bench: MakeBench
     assert poll(bench).checked == 0
     bench.clock.advance(1)
     assert poll(bench).resumed == 1
-    assert bench.run_of(run_id).status is Status.COMPLETED
+    assert bench.run_of(run_id).status is RunStatus.COMPLETED
 
 
 @pytest.mark.parametrize("answer", [Ready("in time"), NotReady()], ids=["ready", "not ready"])
@@ -171,7 +171,7 @@ def test_a_late_poller_cannot_commit_over_its_successor(make_bench: MakeBench, a
     if isinstance(answer, Ready):
         assert bench.output(run_id) == "in time"
     else:
-        assert bench.statuses(run_id) == {"a": Status.SUSPENDED}
+        assert bench.statuses(run_id) == {"a": StageStatus.SUSPENDED}
 
 
 @in_memory

@@ -155,7 +155,7 @@ def test_a_held_back_run_asks_to_be_flushed_again(make_bench: MakeBench) -> None
     sink.failures = [ValueError("no")]
     bench.publish()
     bench.clock.advance(5)
-    assert bench.wakes() == [{"type": "outbox.flush", "max_events": 100, "workflow_run_id": run_id}]
+    assert bench.wakes() == [{"type": "outbox.flush", "workflow_run_id": run_id}]
 
 
 def test_a_flusher_that_died_is_replaced_when_its_claim_runs_out(make_bench: MakeBench) -> None:

@@ -2,9 +2,9 @@ import pytest
 
 from engine import Ready
 from engine.domain.errors import StoreUnavailable
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import RunStatus
 from engine.hosts.maintenance import TickResult, run_tick
-from engine.ports.write_set import Applied, WriteSet
+from engine.ports.changes import Changes, Refused, RunUpdate, Written
 from tests.kernel.ports import WrappedPersistence
 from tests.kernel.stores import MakeBench, in_memory
 from tests.kernel.workflows import batch_stage, pipeline, stage
@@ -26,15 +26,15 @@ def test_a_tick_does_all_that_was_missed(make_bench: MakeBench) -> None:
     result = run_tick(bench.kernel, "w")
     assert result == TickResult(claimed=1, suspended_checked=1, stale_released=1, events_flushed=14, stuck_reaped=1)
     assert result.did_something
-    assert bench.run_of(pending).status is Status.RUNNING
+    assert bench.run_of(pending).status is RunStatus.RUNNING
     assert not run_tick(bench.kernel, "w").did_something
 
 
 class RefusesToClaim(WrappedPersistence):
-    def apply(self, write_set: WriteSet) -> Applied:
-        if write_set.run_in == {Status.PENDING}:
+    def write(self, changes: Changes) -> Written | Refused:
+        if isinstance(changes.run, RunUpdate) and changes.run.expect.get("status") is RunStatus.PENDING:
             raise StoreUnavailable("no")
-        return self.inner.apply(write_set)
+        return self.inner.write(changes)
 
 
 @in_memory

@@ -1,4 +1,4 @@
-"""Stages and workflows for tests, as short as they can be said."""
+"""Short stages and workflows for tests."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -15,7 +15,7 @@ from typing import Any
 from engine.adapters.files.blob_store import FileBlobStore
 from engine.adapters.sql.persistence import SqlPersistence
 from engine.domain.records import RunRecord
-from engine.kernel.reads import Reads
+from engine.reading.reads import StoredReads
 from engine.ports.transaction import RunFilter
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +23,7 @@ ENGINE = Path(sys.executable).parent / "engine"
 PATIENCE = 30.0
 
 
-class HomeReads(Reads):
+class HomeReads(StoredReads):
     def runs_of_home(self) -> Sequence[RunRecord]:
         """All runs, newest first."""
         return self.runs(RunFilter(), 1000).runs

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.domain.ai_calls import CallState
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import RunStatus
 from engine.testing.fake_ai import FakeAIServer
 from engine.testing.fake_ai.chat import Scripted
 from tests.ai.workflows import PRICE
@@ -101,7 +101,7 @@ def test_a_budget_counts_what_a_killed_process_spent_and_may_have_spent(home: En
         resumed.communicate(timeout=60)
         assert resumed.returncode == 1
         view = reads.run(run.id)
-        assert (view.run.status, view.run.failure_code) == (Status.FAILED, "BUDGET_EXCEEDED")
+        assert (view.run.status, view.run.failure_code) == (RunStatus.FAILED, "BUDGET_EXCEEDED")
         assert len(fake.chats()) == 3
         assert view.run.total_cost == pytest.approx(0.60)
         settled, reserved = CallState.SETTLED, CallState.RESERVED
@@ -130,4 +130,4 @@ def test_a_batch_is_polled_checked_and_booked_once_by_another_process_than_submi
 
 def _is_suspended(reads: HomeReads) -> bool:
     runs = reads.runs_of_home()
-    return bool(runs) and any(stage.status is Status.SUSPENDED for stage in reads.run(runs[0].id).stages)
+    return bool(runs) and any(stage.status is RunStatus.SUSPENDED for stage in reads.run(runs[0].id).stages)

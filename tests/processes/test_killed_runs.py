@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from engine.domain.lifecycle import TERMINAL, Status
+from engine.domain.lifecycle import ENDED_RUNS, RunStatus, StageStatus
 from engine.domain.records import OutboxRecord
 from tests.processes.engine_process import EngineHome, HomeReads, kill, wait_until
 
 PICK_UP_SECONDS = 5.0
-"""What users are promised. On an idle machine it is about one second, most of it the start of the next process."""
+"""The promised limit. On an idle machine it takes about one second, mostly for the start of the next process."""
 
 LONGEST_BEFORE_KILL = 1.0
 """About as long as the run of `slow` takes from its first stage on."""
@@ -38,11 +38,11 @@ def test_a_run_killed_at_a_random_point_is_finished_by_the_next_process(kill_num
     with home.reads() as reads:
         (run,) = reads.runs_of_home()
         killed_at = datetime.now(UTC)
-        if run.status not in TERMINAL:
+        if run.status not in ENDED_RUNS:
             _finish(home, reads, run.id, by_worker=bool(kill_number % 2))
             _assert_picked_up_in_time(reads.events(run.id), killed_at)
         after = reads.run(run.id).run
-        assert after.status is Status.COMPLETED
+        assert after.status is StageStatus.COMPLETED
         assert reads.value(after.output)["done"] == ["first", "second", "left", "right", "join"]
         _assert_one_outcome_each(reads.events(run.id))
 
@@ -50,7 +50,7 @@ def test_a_run_killed_at_a_random_point_is_finished_by_the_next_process(kill_num
 def _finish(home: EngineHome, reads: HomeReads, run_id: str, *, by_worker: bool) -> None:
     process = home.start("worker", "--slots", "2") if by_worker else home.start("run", "--resume", run_id)
     try:
-        wait_until(lambda: reads.run(run_id).run.status in TERMINAL, "the run's end")
+        wait_until(lambda: reads.run(run_id).run.status in ENDED_RUNS, "the run's end")
     finally:
         process.terminate()
         process.communicate()
@@ -75,10 +75,10 @@ def test_a_batch_provider_survives_the_kill_and_its_result_is_used(tmp_path: Pat
         wait_until(lambda: _is_suspended(reads), "the suspension")
         kill(process)
         (run,) = reads.runs_of_home()
-        assert reads.run(run.id).run.status is Status.RUNNING
+        assert reads.run(run.id).run.status is RunStatus.RUNNING
         home.call("run", "--resume")
         view = reads.run(run.id)
-        assert view.run.status is Status.COMPLETED
+        assert view.run.status is RunStatus.COMPLETED
         assert [job.attempt for job in view.jobs] == [1, 1, 1]
         submitted = [event for event in reads.events(run.id) if event.event_type == "stage:suspended"]
         assert len(submitted) == 1
@@ -86,4 +86,4 @@ def test_a_batch_provider_survives_the_kill_and_its_result_is_used(tmp_path: Pat
 
 def _is_suspended(reads: HomeReads) -> bool:
     runs = reads.runs_of_home()
-    return bool(runs) and any(stage.status is Status.SUSPENDED for stage in reads.run(runs[0].id).stages)
+    return bool(runs) and any(stage.status is RunStatus.SUSPENDED for stage in reads.run(runs[0].id).stages)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.domain.lifecycle import TERMINAL, Status
+from engine.domain.lifecycle import ENDED_RUNS, RunStatus, StageStatus
 from engine.kernel import RunCreate
 from engine.settings import Settings
 from tests.processes.engine_process import ROOT, EngineHome, wait_until
@@ -53,10 +53,10 @@ def test_two_workers_of_four_slots_do_each_of_four_hundred_runs_once(
     create(home, "counting", RUNS)
     with workers(home, "--slots", "4", count=2), home.reads() as reads:
         wait_until(
-            lambda: all(run.status in TERMINAL for run in reads.runs_of_home()), "the end of all runs", patience=240
+            lambda: all(run.status in ENDED_RUNS for run in reads.runs_of_home()), "the end of all runs", patience=240
         )
         runs = reads.runs_of_home()
-        assert Counter(run.status for run in runs) == {Status.COMPLETED: RUNS}
+        assert Counter(run.status for run in runs) == {RunStatus.COMPLETED: RUNS}
         events = Counter(
             (event.workflow_run_id, event.event_type, event.payload.get("stage_id"))
             for run in runs
@@ -73,9 +73,9 @@ def test_a_body_that_holds_the_interpreter_keeps_its_lease(tmp_path: Path) -> No
     home = EngineHome(tmp_path)
     (run_id,) = create(home, "hogging")
     with workers(home), home.reads() as reads:
-        wait_until(lambda: reads.run(run_id).run.status in TERMINAL, "the run's end")
+        wait_until(lambda: reads.run(run_id).run.status in ENDED_RUNS, "the run's end")
         view = reads.run(run_id)
-    assert view.run.status is Status.COMPLETED
+    assert view.run.status is RunStatus.COMPLETED
     assert [job.attempt for job in view.jobs] == [1]
 
 
@@ -83,10 +83,10 @@ def test_a_sync_body_past_its_timeout_is_ended_and_tried_again(tmp_path: Path) -
     home = EngineHome(tmp_path)
     (run_id,) = create(home, "stuck")
     with workers(home), home.reads() as reads:
-        wait_until(lambda: reads.run(run_id).run.status in TERMINAL, "the run's end")
+        wait_until(lambda: reads.run(run_id).run.status in ENDED_RUNS, "the run's end")
         view = reads.run(run_id)
         events = reads.events(run_id)
-    assert view.run.status is Status.COMPLETED
+    assert view.run.status is RunStatus.COMPLETED
     failures = [event.payload["error_code"] for event in events if event.event_type == "stage:failed"]
     assert failures == ["STAGE_TIMEOUT"]
     assert (tmp_path / "marks").read_text() == "stuck 1\nstuck 2\n"
@@ -97,12 +97,12 @@ def test_a_body_that_kills_its_process_fails_the_run_after_its_last_attempt(tmp_
     home = EngineHome(tmp_path)
     (run_id,) = create(home, "poison")
     with workers(home), home.reads() as reads:
-        wait_until(lambda: reads.run(run_id).run.status in TERMINAL, "the run's end")
+        wait_until(lambda: reads.run(run_id).run.status in ENDED_RUNS, "the run's end")
         view = reads.run(run_id)
-        assert view.run.status is Status.FAILED
+        assert view.run.status is RunStatus.FAILED
         assert view.run.failure_code == "LEASE_EXPIRED"
         (after,) = create(home, "slow")
-        wait_until(lambda: reads.run(after).run.status is Status.COMPLETED, "another run's end")
+        wait_until(lambda: reads.run(after).run.status is RunStatus.COMPLETED, "another run's end")
     assert (tmp_path / "marks").read_text().startswith("died 1\ndied 2\ndied 3\n")
 
 
@@ -113,9 +113,9 @@ def test_a_stopped_worker_finishes_the_body_at_hand_and_hands_on_the_rest(tmp_pa
         wait_until((tmp_path / "marks").exists, "the first stage's start")
     with home.reads() as reads:
         stages = {stage.stage_id: stage.status for stage in reads.run(run_id).stages}
-        assert stages["first"] is Status.COMPLETED
+        assert stages["first"] is StageStatus.COMPLETED
         with workers(home):
-            wait_until(lambda: reads.run(run_id).run.status in TERMINAL, "the run's end")
+            wait_until(lambda: reads.run(run_id).run.status in ENDED_RUNS, "the run's end")
         assert [job.attempt for job in reads.run(run_id).jobs] == [1, 1, 1, 1, 1]
 
 
@@ -132,10 +132,10 @@ def test_a_database_that_is_killed_and_comes_back_loses_no_run_of_a_worker(tmp_p
             server.start()
             with home.reads() as reads:
                 wait_until(
-                    lambda: all(reads.run(run_id).run.status in TERMINAL for run_id in run_ids), "the end", patience=120
+                    lambda: all(reads.run(run_id).run.status in ENDED_RUNS for run_id in run_ids), "the end", patience=120
                 )
                 for run_id in run_ids:
-                    assert reads.run(run_id).run.status is Status.COMPLETED
+                    assert reads.run(run_id).run.status is RunStatus.COMPLETED
                     events = Counter((e.event_type, e.payload.get("stage_id")) for e in reads.events(run_id))
                     completed = {key: count for key, count in events.items() if key[0].endswith(":completed")}
                     assert set(completed.values()) == {1}

@@ -1,11 +1,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from engine.domain.lifecycle import check_move
+from engine.domain.lifecycle import JOB_MOVES, RUN_MOVES, STAGE_MOVES, check_move
 from engine.domain.records import JobRecord, RunRecord, StageRecord
-from engine.ports.persistence import Claim, ClaimRequest, NoClaim, Persistence
+from engine.ports.changes import Changes, Refused, Written
+from engine.ports.persistence import Claim, ClaimRequest, Decision, NoClaim, Persistence
 from engine.ports.transaction import RunFilter, Tx
-from engine.ports.write_set import Applied, WriteSet
 from tests.kernel.ports import WrappedPersistence
 
 
@@ -17,7 +18,7 @@ class Rows:
 
 
 class CheckedPersistence(WrappedPersistence):
-    """Looks at every row after every transaction: moves must be allowed ones, and every change a new version."""
+    """Checks every row after every transaction: moves must be legal, and each raises the version."""
 
     def __init__(self, inner: Persistence) -> None:
         super().__init__(inner)
@@ -26,8 +27,11 @@ class CheckedPersistence(WrappedPersistence):
     def transact[T](self, work: Callable[[Tx], T]) -> T:
         return self._checked(lambda: self.inner.transact(work))
 
-    def apply(self, write_set: WriteSet) -> Applied:
-        return self._checked(lambda: self.inner.apply(write_set))
+    def write(self, changes: Changes) -> Written | Refused:
+        return self._checked(lambda: self.inner.write(changes))
+
+    def decide(self, run_id: str, decision: Decision, *, job_id: str | None = None) -> Written | Refused:
+        return self._checked(lambda: self.inner.decide(run_id, decision, job_id=job_id))
 
     def claim(self, request: ClaimRequest) -> Claim | NoClaim:
         return self._checked(lambda: self.inner.claim(request))
@@ -35,23 +39,22 @@ class CheckedPersistence(WrappedPersistence):
     def _checked[T](self, write: Callable[[], T]) -> T:
         answer = write()
         after = self.inner.read(_all_rows)
-        for kind, before, now in (
-            ("run", self._before.runs, after.runs),
-            ("stage", self._before.stages, after.stages),
-            ("job", self._before.jobs, after.jobs),
-        ):
-            for row_id, row in now.items():
-                if row_id in before:
-                    _check(kind, before[row_id], row)
+        for run_id, run in after.runs.items():
+            _check(RUN_MOVES, self._before.runs.get(run_id), run)
+        for stage_id, stage in after.stages.items():
+            _check(STAGE_MOVES, self._before.stages.get(stage_id), stage)
+        for job_id, job in after.jobs.items():
+            if job_id in self._before.jobs:
+                check_move(JOB_MOVES, self._before.jobs[job_id].status, job.status)
         self._before = after
         return answer
 
 
-def _check(kind: str, before: RunRecord | StageRecord | JobRecord, now: RunRecord | StageRecord | JobRecord) -> None:
-    check_move(kind, before.status, now.status)
-    if isinstance(before, JobRecord) or isinstance(now, JobRecord):
+def _check[R: (RunRecord, StageRecord)](moves: Any, before: R | None, now: R) -> None:
+    if before is None:
         return
-    assert now.version > before.version or now == before, f"a {kind} changed without a new version"
+    check_move(moves, before.status, now.status)
+    assert now.status is before.status or now.version > before.version, f"{now.id} moved without a new version"
 
 
 def _all_rows(tx: Tx) -> Rows:

@@ -1,4 +1,4 @@
-"""Runs of workflows under everything that can happen to them, in any order.
+"""A state machine of runs under all events that can happen to them, in any order.
 
 Workers take a job, run its body and commit its outcome as separate steps, so that several of them can hold attempts
 of the same job, some long expired. What a body does and what a completion check answers is decided when they run.
@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from engine import BatchFailed, CheckContext, NotReady, Ready, RetryPolicy, StageContext, Suspended, SuspendedState
 from engine.domain.errors import RerunRefused
-from engine.domain.lifecycle import TERMINAL, Status
+from engine.domain.lifecycle import ENDED_RUNS, RunStatus
+from engine.execution.attempt import Attempt
 from engine.kernel import (
     JobExecute,
     LeaseReapStale,
@@ -24,12 +25,11 @@ from engine.kernel import (
     RunTransition,
     StagePollSuspended,
 )
-from engine.kernel.attempts import Attempt, JobRelease, JobTimeout
-from engine.kernel.outcomes import Completed, Outcome
+from engine.kernel.host_commands import JobRelease, JobTimeout
 from engine.ports.event_sink import SinkUnavailable
-from engine.ports.persistence import Persistence
-from engine.ports.write_set import Lease
+from engine.ports.persistence import Lease, Persistence
 from engine.testing import CollectingEventSink, FakeClock
+from engine.transitions.facts import Completed, Outcome
 from tests.kernel.bench import LEASE, Bench
 from tests.kernel.workflows import Body, batch_stage, pipeline, stage
 from tests.properties.checked_persistence import CheckedPersistence
@@ -46,14 +46,14 @@ keys = st.sampled_from([None, "key"])
 
 
 class GivenUp(Exception):
-    """What a body raises that must not be tried again."""
+    """An error that must not be retried."""
 
 
 RETRY = RetryPolicy(max_attempts=3, give_up_on=(GivenUp,), jitter=0)
 
 
 class Held:
-    """An attempt some worker holds, or believes to hold."""
+    """An attempt that a worker holds, or believes to hold."""
 
     def __init__(self, attempt: Attempt) -> None:
         self.attempt = attempt
@@ -96,7 +96,7 @@ class RunMachine(RuleBasedStateMachine):
         if mood:
             return  # users seldom do
         self.bench.dispatch(RunCancel(workflow_run_id=self._run(which)))
-        assert self.bench.run_of(self._run(which)).status in TERMINAL
+        assert self.bench.run_of(self._run(which)).status in ENDED_RUNS
 
     @precondition(lambda self: self.runs)
     @rule(which=any_one, stage_id=st.sampled_from("abc"), override=st.sampled_from([None, "other"]))
@@ -106,7 +106,7 @@ class RunMachine(RuleBasedStateMachine):
             self.bench.dispatch(command)
         except RerunRefused:
             return
-        assert self.bench.run_of(self._run(which)).status is Status.RUNNING
+        assert self.bench.run_of(self._run(which)).status is RunStatus.RUNNING
 
     @precondition(lambda self: self.runs)
     @rule(which=any_one)
@@ -121,7 +121,7 @@ class RunMachine(RuleBasedStateMachine):
 
     @rule(behaviours=st.lists(behaviours, min_size=1, max_size=5))
     def work(self, behaviours: list[str]) -> None:
-        """A worker to whom nothing happens."""
+        """A worker without faults."""
         for behaviour in behaviours:
             self.behaviour = behaviour
             started = self.bench.try_start()
@@ -130,7 +130,7 @@ class RunMachine(RuleBasedStateMachine):
 
     @rule(behaviours=st.lists(behaviours, min_size=2, max_size=3), last_first=st.booleans())
     def work_side_by_side(self, behaviours: list[str], last_first: bool) -> None:
-        """Workers that begin together and end one after the other."""
+        """Workers that start together and end one after the other."""
         begun = []
         for behaviour in behaviours:
             started = self.bench.try_start()
@@ -143,7 +143,7 @@ class RunMachine(RuleBasedStateMachine):
 
     @rule(behaviour=behaviours)
     def work_on_all(self, behaviour: str) -> None:
-        """A worker that goes on from stage to stage."""
+        """A worker that continues from stage to stage."""
         self.behaviour = behaviour
         self._work_off()
 
@@ -286,7 +286,7 @@ class RunMachine(RuleBasedStateMachine):
         return Lease(worker_id="w1", token=self.bench.kernel.deps.ids.token(), seconds=LEASE)
 
     def _open_runs(self) -> list[str]:
-        return [run_id for run_id in self.runs if self.bench.run_of(run_id).status not in TERMINAL]
+        return [run_id for run_id in self.runs if self.bench.run_of(run_id).status not in ENDED_RUNS]
 
     def _run(self, which: int) -> str:
         return self.runs[which % len(self.runs)]
@@ -296,7 +296,7 @@ class RunMachine(RuleBasedStateMachine):
             self.held.append(Held(started))
 
     def _accept(self, attempt: Attempt) -> None:
-        """Only one attempt of a stage record may ever be told that its result was kept."""
+        """Checks that at most one attempt of a stage record is told that its result was stored."""
         record_id = attempt.claim.stage.id
         assert self.accepted.setdefault(record_id, attempt.token) == attempt.token
 

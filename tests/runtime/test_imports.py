@@ -1,4 +1,4 @@
-"""What a function loads before its first event, read off the bundle it is deployed as."""
+"""The modules that a function loads before its first event, tested on its bundle."""
 
 import json
 import subprocess

@@ -34,12 +34,12 @@ INIT_SECONDS = 60.0
 """Lambda gives 10; a shared machine is slower."""
 
 SHUTDOWN_SECONDS = 0.5
-"""What Lambda leaves a runtime after SIGTERM; 0.3 beside external extensions, and no signal without any extension."""
+"""Seconds from SIGTERM to SIGKILL on Lambda; 0.3 with external extensions, and no signal without any extension."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the invoker gets: the handler's result, or the description of an error. Times in seconds."""
+    """The invoker's answer: the handler's result, or the description of an error. Times are in seconds."""
 
     ok: bool
     payload: Any
@@ -82,7 +82,7 @@ class LambdaFunction:
         self._turn = threading.Lock()
         self._callers = ThreadPoolExecutor(thread_name_prefix="caller")
         self.starts = 0
-        """How many processes were started."""
+        """The number of processes that were started."""
 
     def __enter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="engine-lambda-"))
@@ -103,7 +103,7 @@ class LambdaFunction:
         return log.read_text(errors="replace") if log.exists() else ""
 
     def invoke(self, event: object) -> Answer:
-        """Waits for the answer, also for the one of an earlier caller. What a handler raises is an answer too."""
+        """Waits for the answer, after those of earlier callers. A handler's error is an answer too."""
         with self._turn:
             before, begun = len(self.log), time.monotonic()
             sandbox, init_seconds = self._sandbox, None
@@ -120,16 +120,16 @@ class LambdaFunction:
             return Answer(outcome.ok, outcome.payload, self.log[before:], seconds, init_seconds)
 
     def invoke_in_background(self, event: object) -> Future[Answer]:
-        """For those who want to do something to the process meanwhile."""
+        """Invokes in another thread, so that the test can act on the process meanwhile."""
         return self._callers.submit(self.invoke, event)
 
     def kill(self) -> None:
-        """The sandbox dies without a word; the running invocation is answered with Runtime.ExitError."""
+        """Kills the sandbox. The running invocation is answered with Runtime.ExitError."""
         if self._sandbox is not None:
             self._sandbox.end(signal.SIGKILL)
 
     def shut_down(self, grace: float = SHUTDOWN_SECONDS) -> None:
-        """What Lambda does with a sandbox it no longer wants: SIGTERM, and SIGKILL a moment later."""
+        """Ends the sandbox as Lambda does: SIGTERM, and SIGKILL a moment later."""
         if self._sandbox is not None:
             self._sandbox.end(signal.SIGTERM, grace)
 
@@ -172,7 +172,7 @@ class _Outcome:
     ok: bool
     payload: Any
     fatal: bool = False
-    """The process is gone, or has to go."""
+    """The process is gone, or must end."""
 
 
 class _Ready:

@@ -28,7 +28,7 @@ def test_nothing_is_left_when_the_process_that_started_the_emulator_is_killed() 
 
 
 def alive(group: int) -> bool:
-    """Whether any process of the emulator's group runs: the guard or its child."""
+    """True when a process of the emulator's group runs: the guard or its child."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:

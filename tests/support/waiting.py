@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 
 def until(holds: Callable[[], object], what: str, *, seconds: float = 30.0) -> float:
-    """Looks again and again, up to a deadline. Gives how long it took."""
+    """Polls until a deadline. Gives the seconds that it took."""
     begun = time.monotonic()
     while not holds():
         assert time.monotonic() - begun < seconds, f"after {seconds:g} s still not so: {what}"

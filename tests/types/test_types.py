@@ -1,4 +1,4 @@
-"""What a type checker says to authors. `make check` reads the good files; the bad ones hide their errors from it."""
+"""The type checker's messages to authors. `make check` reads the good files; the bad ones suppress their errors."""
 
 import os
 import re

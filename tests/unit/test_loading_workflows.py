@@ -1,4 +1,4 @@
-"""What somebody is told whose registry or workflow module cannot be used."""
+"""The errors for a registry or workflow module that cannot be used."""
 
 import sys
 from collections.abc import Iterator

@@ -26,7 +26,7 @@ WORKFLOW = define_workflow(id="my-workflow", name="My workflow", input=Data).pip
 def test_create_claim_dequeue_execute_transition() -> None:
     kernel = TestKernel(WORKFLOW)
     created = kernel.dispatch(RunCreate(idempotency_key="test", workflow_id="my-workflow", input={"data": "hello"}))
-    assert created.status is Status.PENDING
+    assert created.status is StageStatus.PENDING
     claimed = kernel.dispatch(RunClaimPending(worker_id="test-worker")).claimed
     assert [run.workflow_run_id for run in claimed] == [created.workflow_run_id]
     job = kernel.queue.dequeue()
@@ -38,7 +38,7 @@ def test_create_claim_dequeue_execute_transition() -> None:
     assert executed.output == {"result": "HELLO"}
     kernel.queue.complete(job.id)
     kernel.dispatch(RunTransition(workflow_run_id=job.workflow_run_id))
-    assert kernel.reads.run(job.workflow_run_id).run.status is Status.COMPLETED
+    assert kernel.reads.run(job.workflow_run_id).run.status is RunStatus.COMPLETED
     assert kernel.output(job.workflow_run_id) == {"result": "HELLO"}
     kernel.flush()
     assert kernel.events.types() == [

@@ -4,7 +4,7 @@ from pydantic import BaseModel
 
 from engine import StageContext, define_stage, define_workflow
 from engine.kernel import RunCreate, RunRerunFrom
-from engine.kernel.tracing import current_trace
+from engine.execution.tracing import current_trace
 from engine.testing import TestKernel
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

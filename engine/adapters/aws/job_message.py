@@ -1,4 +1,4 @@
-"""The bodies of queue messages: notifications on the work queues, commands on the control queue. Ids only."""
+"""The bodies of queue messages: job messages on the work queues, commands on the control queue. Ids only."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a handler does to the messages it was given, besides answering."""
+"""A handler's operations on its messages."""
 
 import logging
 
@@ -35,7 +35,7 @@ class QueueMessages:
             logger.warning("a message keeps its queue's visibility timeout", exc_info=True)
 
     def send_to_dead_letter_queue(self, body: str, reason: str) -> None:
-        """Puts a copy of a message nobody can read here, with the reason. Raises `StoreError` when it is not taken."""
+        """Sends a copy of an undecodable message to this queue, with the reason. Raises `StoreError`."""
         attribute = {"DataType": "String", "StringValue": reason[:1000]}
         with translated("could not move a message to the dead-letter queue"):
             self._clients("sqs").send_message(

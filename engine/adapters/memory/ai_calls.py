@@ -107,12 +107,12 @@ class MemoryAICalls:
         tables, stamp = self._tables, {"updated_at": call.updated_at}
         run = tables.runs.get(run_id)
         totals = {"total_cost": run.total_cost + spent.cost, "total_tokens": run.total_tokens + spent.tokens}
-        tables.runs.update(run.id, {**totals, **stamp, "version": run.version + 1})
+        tables.runs.update(run.id, {**totals, **stamp})
         for stage in tables.stages.of_run(run_id):
             if stage.stage_id == call.stage_id and call.scope is not None:
                 counter = self._counters.get(call.scope)
                 totals = {"total_cost": counter.spent_cost, "total_tokens": counter.spent_tokens}
-                tables.stages.update(stage.id, {**totals, **stamp, "version": stage.version + 1})
+                tables.stages.update(stage.id, {**totals, **stamp})
 
 
 def _work_of(call: AICallRecord) -> tuple[str | None, str | None, int]:

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from engine.adapters.memory.tables import Tables
 from engine.domain.records import AnnotationRecord
@@ -7,20 +7,7 @@ from engine.ports.transaction import AnnotationFilter
 
 class MemoryAnnotations:
     def __init__(self, tables: Tables) -> None:
-        self._tables, self._rows = tables, tables.annotations
-
-    def add(self, annotations: Iterable[AnnotationRecord]) -> frozenset[str]:
-        return frozenset(annotation.id for annotation in annotations if self._add(annotation))
-
-    def _add(self, annotation: AnnotationRecord) -> bool:
-        self._tables.belongs(annotation.workflow_run_id)
-        if annotation.idempotency_key is not None and any(
-            (present.key, present.idempotency_key) == (annotation.key, annotation.idempotency_key)
-            for present in self._rows.of_run(annotation.workflow_run_id)
-        ):
-            return False
-        self._rows.insert(annotation.id, annotation)
-        return True
+        self._rows = tables.annotations
 
     def of_run(self, run_id: str, where: AnnotationFilter) -> Sequence[AnnotationRecord]:
         found = (each for each in self._rows.of_run(run_id) if _matches(each, where))

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from engine.adapters.memory.tables import Tables
 from engine.domain.records import ArtifactRecord
@@ -7,11 +7,6 @@ from engine.domain.records import ArtifactRecord
 class MemoryArtifacts:
     def __init__(self, tables: Tables) -> None:
         self._tables, self._rows = tables, tables.artifacts
-
-    def add(self, artifacts: Iterable[ArtifactRecord]) -> None:
-        for artifact in artifacts:
-            self._tables.belongs(artifact.workflow_run_id)
-            self._rows.insert(artifact.id, artifact)
 
     def of_run(self, run_id: str) -> Sequence[ArtifactRecord]:
         order = {stage.id: (stage.execution_group, stage.stage_number) for stage in self._tables.stages.of_run(run_id)}

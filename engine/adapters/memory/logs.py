@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from engine.adapters.memory.tables import Tables
 from engine.domain.records import LogRecord
@@ -6,13 +6,7 @@ from engine.domain.records import LogRecord
 
 class MemoryLogs:
     def __init__(self, tables: Tables) -> None:
-        self._tables, self._rows = tables, tables.logs
-
-    def append(self, logs: Iterable[LogRecord]) -> None:
-        for log in logs:
-            self._tables.belongs(log.workflow_run_id)
-            if log.id not in self._rows:
-                self._rows.insert(log.id, log)
+        self._rows = tables.logs
 
     def of_run(
         self, run_id: str, *, after: str | None = None, stage_id: str | None = None, limit: int = 1000

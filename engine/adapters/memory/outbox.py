@@ -2,9 +2,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from engine.adapters.memory.tables import Tables
-from engine.domain.events import Event
 from engine.domain.records import OutboxRecord
-from engine.ports.write_set import Patch
+from engine.ports.changes import Patch
 
 _UNCLAIMED = {"claim_token": None, "claimed_until": None}
 
@@ -12,20 +11,6 @@ _UNCLAIMED = {"claim_token": None, "claimed_until": None}
 class MemoryOutbox:
     def __init__(self, tables: Tables) -> None:
         self._tables, self._rows = tables, tables.outbox
-
-    def append(self, run_id: str, first_sequence: int, events: Sequence[Event], causation_id: str | None) -> None:
-        self._tables.belongs(run_id)
-        for sequence, event in enumerate(events, first_sequence):
-            record = OutboxRecord(
-                id=f"{run_id}.{sequence}",
-                workflow_run_id=run_id,
-                sequence=sequence,
-                event_type=event.type,
-                payload=event.payload(),
-                occurred_at=event.timestamp,
-                causation_id=causation_id,
-            )
-            self._rows.insert(record.id, record)
 
     def ready(self, limit: int) -> Sequence[str]:
         now = self._tables.clock.now()

@@ -10,16 +10,16 @@ from engine.adapters.memory.jobs import MemoryJobs
 from engine.adapters.memory.keys import MemoryKeys
 from engine.adapters.memory.logs import MemoryLogs
 from engine.adapters.memory.outbox import MemoryOutbox
+from engine.adapters.memory.rows import MemoryRows
 from engine.adapters.memory.runs import MemoryRuns
 from engine.adapters.memory.stages import MemoryStages
 from engine.adapters.memory.tables import Tables
+from engine.adapters.row_store import WriteRefused, claim_over_rows, decide_over_rows, write_changes
 from engine.domain.errors import StoreError
-from engine.kernel.apply import apply_write_set
-from engine.kernel.claim import claim_job
+from engine.ports.changes import Changes, Refused, Written
 from engine.ports.clock import Clock
-from engine.ports.persistence import Claim, ClaimRequest, NoClaim
+from engine.ports.persistence import Claim, ClaimRequest, Decision, NoClaim
 from engine.ports.transaction import Tx
-from engine.ports.write_set import Applied, WriteSet
 
 
 class MemoryTx:
@@ -44,7 +44,7 @@ class InMemoryPersistence:
 
     def __init__(self, clock: Clock) -> None:
         self._tables = Tables(clock)
-        self._tx = MemoryTx(self._tables)
+        self._tx, self._rows = MemoryTx(self._tables), MemoryRows(self._tables)
         self._lock = threading.Lock()
         self._owner: int | None = None
 
@@ -63,11 +63,20 @@ class InMemoryPersistence:
         with self._no_nested_transaction():
             return work(self._tx)
 
-    def apply(self, write_set: WriteSet) -> Applied:
-        return self.transact(lambda tx: apply_write_set(tx, write_set))
+    def write(self, changes: Changes) -> Written | Refused:
+        try:
+            return self.transact(lambda _tx: write_changes(self._rows, changes))
+        except WriteRefused:
+            return Refused()
+
+    def decide(self, run_id: str, decision: Decision, *, job_id: str | None = None) -> Written | Refused:
+        try:
+            return self.transact(lambda tx: decide_over_rows(self._rows, tx, run_id, decision, job_id))
+        except WriteRefused:
+            return Refused()
 
     def claim(self, request: ClaimRequest) -> Claim | NoClaim:
-        return self.transact(lambda tx: claim_job(tx, request))
+        return self.transact(lambda _tx: claim_over_rows(self._rows, request))
 
     def close(self) -> None:
         """Nothing is held open."""

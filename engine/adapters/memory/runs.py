@@ -2,11 +2,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from engine.adapters.memory.tables import Tables
-from engine.domain.errors import StaleVersionError
-from engine.domain.lifecycle import TERMINAL, Status
+from engine.domain.lifecycle import ENDED_RUNS, RunStatus
 from engine.domain.records import RunRecord
 from engine.ports.transaction import RunFilter
-from engine.ports.write_set import Patch
 
 
 class MemoryRuns:
@@ -19,25 +17,12 @@ class MemoryRuns:
     def find(self, run_id: str) -> RunRecord | None:
         return self._rows.find(run_id)
 
-    def lock(self, run_id: str) -> RunRecord | None:
-        return self._rows.find(run_id)
-
-    def insert(self, run: RunRecord) -> None:
-        self._rows.insert(run.id, run)
-
-    def update(self, run_id: str, patch: Patch, *, expected_version: int | None = None) -> RunRecord:
-        run = self._rows.get(run_id)
-        if expected_version not in {None, run.version}:
-            raise StaleVersionError("run", run_id, expected_version or 0, run.version)
-        stamp = {"updated_at": self._tables.clock.now()}
-        return self._rows.update(run_id, {**stamp, **patch, "version": run.version + 1})
-
     def pending(self, limit: int) -> Sequence[RunRecord]:
-        found = self._rows.where(lambda run: run.status is Status.PENDING)
+        found = self._rows.where(lambda run: run.status is RunStatus.PENDING)
         return sorted(found, key=lambda run: (-run.priority, run.created_at, run.id))[:limit]
 
     def quiet(self, before: datetime, limit: int) -> Sequence[RunRecord]:
-        found = self._rows.where(lambda run: run.status is Status.RUNNING and run.updated_at < before)
+        found = self._rows.where(lambda run: run.status is RunStatus.RUNNING and run.updated_at < before)
         return sorted(found, key=lambda run: (run.updated_at, run.id))[:limit]
 
     def search(self, where: RunFilter, limit: int) -> Sequence[RunRecord]:
@@ -47,7 +32,7 @@ class MemoryRuns:
     def ended(self, before: datetime, limit: int) -> Sequence[RunRecord]:
         found = [
             (run.completed_at, run.id, run)
-            for run in self._rows.where(lambda run: run.status in TERMINAL)
+            for run in self._rows.where(lambda run: run.status in ENDED_RUNS)
             if run.completed_at is not None and run.completed_at < before
         ]
         return [run for _, _, run in sorted(found, key=lambda each: each[:2])[:limit]]

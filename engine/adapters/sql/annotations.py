@@ -1,8 +1,7 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import Select
 
-from engine.adapters.sql.inserts import insert_new_rows
 from engine.adapters.sql.prefixes import starts_with
 from engine.adapters.sql.rows import ANNOTATION
 from engine.adapters.sql.schema import ANNOTATIONS
@@ -17,9 +16,6 @@ _UNIQUE = ("workflow_run_id", "key", "idempotency_key")
 class SqlAnnotations:
     def __init__(self, session: Session) -> None:
         self._session = session
-
-    def add(self, annotations: Iterable[AnnotationRecord]) -> frozenset[str]:
-        return insert_new_rows(self._session, ANNOTATION, annotations, unique=_UNIQUE)
 
     def of_run(self, run_id: str, where: AnnotationFilter) -> Sequence[AnnotationRecord]:
         return ANNOTATION.records(self._session.all(_search(run_id, where)))

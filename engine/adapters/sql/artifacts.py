@@ -1,8 +1,7 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import bindparam
 
-from engine.adapters.sql.inserts import insert_rows
 from engine.adapters.sql.rows import ARTIFACT
 from engine.adapters.sql.schema import ARTIFACTS, STAGES
 from engine.adapters.sql.session import Session
@@ -18,9 +17,6 @@ _OF_RUN = (
 class SqlArtifacts:
     def __init__(self, session: Session) -> None:
         self._session = session
-
-    def add(self, artifacts: Iterable[ArtifactRecord]) -> None:
-        insert_rows(self._session, ARTIFACT, artifacts)
 
     def of_run(self, run_id: str) -> Sequence[ArtifactRecord]:
         return ARTIFACT.records(self._session.all(_OF_RUN, {"run_id": run_id}))

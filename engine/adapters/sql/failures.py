@@ -10,10 +10,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from engine.domain.errors import EngineError, StoreError, StoreUnavailable
 
 LOCK_TIMEOUT = "55P03"
-ILLEGAL_MOVE = "WE001"  # raised by our own functions
+CONDITION_FAILED = "WE001"  # raised by our own function
 
-# After these the connection is useless: shut down, crashed, starting, idle for too long, or a replica since a failover.
-_GONE = frozenset({"57P01", "57P02", "57P03", "57P05", "25006"})
+# After these the connection is useless: shut down, crashed, starting, idle for too long (in a transaction too), or a
+# replica since a failover.
+_GONE = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25006"})
 # Rolled back for the sake of others, or turned away for the moment (too many clients).
 _ROLLED_BACK = frozenset({"40001", "40P01", "53300"})
 _CONNECTION_CLASS = "08"

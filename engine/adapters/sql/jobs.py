@@ -1,19 +1,15 @@
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from sqlalchemy import Integer, Select, bindparam, exists, select, union_all, update
+from sqlalchemy import Integer, Select, and_, bindparam, select, union_all
 
-from engine.adapters.sql.inserts import insert_rows
-from engine.adapters.sql.patches import patch_row
 from engine.adapters.sql.rows import JOB
-from engine.adapters.sql.schema import JOBS, RUNS, is_in
+from engine.adapters.sql.schema import JOBS, is_in
 from engine.adapters.sql.session import Session
 from engine.adapters.sql.store_time import NOW, seconds_from_now
 from engine.domain.errors import NotFound
-from engine.domain.lifecycle import OPEN, Status
+from engine.domain.lifecycle import OPEN_JOBS, JobStatus
 from engine.domain.records import JobRecord
-from engine.ports.transaction import LeaseState
-from engine.ports.write_set import Patch
 
 _C = JOBS.c
 _LIMIT = bindparam("row_limit", type_=Integer)
@@ -21,24 +17,14 @@ _LIMIT = bindparam("row_limit", type_=Integer)
 _BY_ID = JOB.select.where(_C.id == bindparam("job_id"))
 _OF_RUN = JOB.select.where(_C.workflow_run_id == bindparam("run_id")).order_by(_C.created_at, _C.id)
 _EXPIRED = (
-    JOB.select.where(is_in(_C.status, Status.RUNNING), _C.lease_until <= seconds_from_now())
+    JOB.select.where(is_in(_C.status, JobStatus.RUNNING), _C.lease_until <= seconds_from_now())
     .order_by(_C.lease_until, _C.id)
     .limit(_LIMIT)
 )
 _HELD = JOB.select.where(
-    is_in(_C.status, Status.RUNNING), _C.worker_id.in_(bindparam("worker_ids", expanding=True))
+    is_in(_C.status, JobStatus.RUNNING), _C.worker_id.in_(bindparam("worker_ids", expanding=True))
 ).order_by(_C.created_at, _C.id)
-_OPEN = JOB.select.where(is_in(_C.status, *OPEN)).order_by(_C.created_at, _C.id).limit(_LIMIT)
-_IS_WANTED = exists().where(
-    RUNS.c.id == _C.workflow_run_id, is_in(RUNS.c.status, Status.RUNNING), RUNS.c.failure_code.is_(None)
-)
-_IS_HELD = (
-    _C.id == bindparam("job_id"),
-    _C.lease_token == bindparam("token"),
-    is_in(_C.status, Status.RUNNING),
-)
-_RENEW = update(JOBS).where(*_IS_HELD, _IS_WANTED).values(lease_until=seconds_from_now(), updated_at=NOW)
-_WANTED = select(_IS_WANTED).where(_C.id == bindparam("job_id"))
+_OPEN = JOB.select.where(is_in(_C.status, *OPEN_JOBS)).order_by(_C.created_at, _C.id).limit(_LIMIT)
 
 
 class SqlJobs:
@@ -57,20 +43,6 @@ class SqlJobs:
 
     def of_run(self, run_id: str) -> Sequence[JobRecord]:
         return JOB.records(self._session.all(_OF_RUN, {"run_id": run_id}))
-
-    def insert(self, jobs: Iterable[JobRecord]) -> None:
-        insert_rows(self._session, JOB, jobs)
-
-    def update(self, job_id: str, patch: Patch) -> JobRecord:
-        return patch_row(self._session, JOB, job_id, patch)
-
-    def renew(self, job_id: str, token: str, seconds: float) -> LeaseState:
-        now = self._session.now_or_none()
-        parameters = {"job_id": job_id, "token": token, "seconds": seconds, "now": now}
-        if self._session.write(_RENEW, parameters):
-            return LeaseState.HELD
-        wanted = self._session.first(_WANTED, {"job_id": job_id})
-        return LeaseState.LOST if wanted is None or wanted[0] else LeaseState.CANCELLED
 
     def expired(self, limit: int, *, older_than: float = 0.0) -> Sequence[JobRecord]:
         now = self._session.now_or_none()
@@ -92,13 +64,18 @@ class SqlJobs:
         return JOB.records(self._session.all(_OPEN, {"row_limit": limit}))
 
 
+_IS_DUE = and_(is_in(_C.status, JobStatus.PENDING), _C.due_at <= NOW)
+
+
 @lru_cache
 def _due(pools: int) -> Select[tuple[object, ...]]:
     """The first of each pool, which the index gives in order, then the first of those."""
-    order = (_C.priority.desc(), _C.due_at, _C.id)
+    order = (_C.rank, _C.id)
     heads = [
         select(
-            JOB.select.where(is_in(_C.status, Status.PENDING), _C.pool == bindparam(f"pool_{number}"), _C.due_at <= NOW)
+            JOB.select.where(
+                is_in(_C.status, JobStatus.PENDING), _C.pool == bindparam(f"pool_{number}"), _C.due_at <= NOW
+            )
             .order_by(*order)
             .limit(_LIMIT)
             .subquery()
@@ -107,4 +84,4 @@ def _due(pools: int) -> Select[tuple[object, ...]]:
     ]
     heads_of_all = union_all(*heads).subquery()
     found = heads_of_all.c
-    return select(heads_of_all).order_by(found.priority.desc(), found.due_at, found.id).limit(_LIMIT)
+    return select(heads_of_all).order_by(found.rank, found.id).limit(_LIMIT)

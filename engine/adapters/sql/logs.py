@@ -1,8 +1,7 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import bindparam
 
-from engine.adapters.sql.inserts import insert_new_rows
 from engine.adapters.sql.rows import LOG
 from engine.adapters.sql.schema import LOGS
 from engine.adapters.sql.session import Session
@@ -14,9 +13,6 @@ _OF_RUN = LOG.select.where(LOGS.c.workflow_run_id == bindparam("run_id")).order_
 class SqlLogs:
     def __init__(self, session: Session) -> None:
         self._session = session
-
-    def append(self, logs: Iterable[LogRecord]) -> None:
-        insert_new_rows(self._session, LOG, logs, unique=("id",))
 
     def of_run(
         self, run_id: str, *, after: str | None = None, stage_id: str | None = None, limit: int = 1000

@@ -6,14 +6,12 @@ from sqlalchemy import Integer, and_, bindparam, exists, func, or_, select, upda
 from sqlalchemy.dialects import postgresql, sqlite
 
 from engine.adapters.sql.column_types import POSTGRESQL
-from engine.adapters.sql.inserts import insert_rows
 from engine.adapters.sql.rows import EVENT, storable
 from engine.adapters.sql.schema import DELIVERIES, EVENT_IS_OPEN, OUTBOX
 from engine.adapters.sql.session import Session
 from engine.adapters.sql.store_time import NOW, seconds_from_now
-from engine.domain.events import Event
 from engine.domain.records import OutboxRecord
-from engine.ports.write_set import Patch
+from engine.ports.changes import Patch
 
 _C = OUTBOX.c
 _LIMIT = bindparam("row_limit", type_=Integer)
@@ -68,24 +66,6 @@ _DELIVERED = select(DELIVERIES.c.name).where(DELIVERIES.c.event_id == bindparam(
 class SqlOutbox:
     def __init__(self, session: Session) -> None:
         self._session = session
-
-    def append(self, run_id: str, first_sequence: int, events: Sequence[Event], causation_id: str | None) -> None:
-        insert_rows(
-            self._session,
-            EVENT,
-            [
-                OutboxRecord(
-                    id=f"{run_id}.{sequence}",
-                    workflow_run_id=run_id,
-                    sequence=sequence,
-                    event_type=event.type,
-                    payload=event.payload(),
-                    occurred_at=event.timestamp,
-                    causation_id=causation_id,
-                )
-                for sequence, event in enumerate(events, first_sequence)
-            ],
-        )
 
     def ready(self, limit: int) -> Sequence[str]:
         rows = self._session.all(_READY, {"row_limit": limit, "now": self._session.now_or_none()})

@@ -1,6 +1,5 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Lock, local
 
@@ -8,19 +7,18 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from engine.adapters.sql.connections import PasswordProvider, open_engine, parse_url
-from engine.adapters.sql.database_functions import apply_in_database, claim_in_database
 from engine.adapters.sql.failures import lost_connection, place
+from engine.adapters.sql.postgres_transactions import PostgresTransactions
 from engine.adapters.sql.retries import Retries
 from engine.adapters.sql.revision import check_revision, create_if_empty
 from engine.adapters.sql.session import Session
+from engine.adapters.sql.sqlite_transactions import SqliteTransactions
 from engine.adapters.sql.transaction import SqlTx
 from engine.domain.errors import StoreError, StoreUnavailable
-from engine.kernel.apply import apply_write_set
-from engine.kernel.claim import claim_job
+from engine.ports.changes import Changes, Refused, Written
 from engine.ports.clock import Clock
-from engine.ports.persistence import Claim, ClaimRequest, NoClaim
+from engine.ports.persistence import Claim, ClaimRequest, Decision, NoClaim
 from engine.ports.transaction import Tx
-from engine.ports.write_set import Applied, WriteSet
 
 
 class _ProcessClock:
@@ -53,8 +51,15 @@ class SqlPersistence:
         self._retries = Retries(self._url, patience)
         # SQLite has one writer at a time: its threads queue here, where nobody is starved.
         self._writing: AbstractContextManager[object] = Lock() if self._is_sqlite else nullcontext()
+        self._hot = self._open_hot_path(clock)
         self._thread = local()
         self._checked = False
+
+    def _open_hot_path(self, clock: Clock | None) -> PostgresTransactions | SqliteTransactions:
+        if not self._is_sqlite:
+            return PostgresTransactions(self._engine, clock)
+        now = clock or _ProcessClock()
+        return SqliteTransactions(self._engine, now, self._writing, is_real_time=clock is None)
 
     def transact[T](self, work: Callable[[Tx], T]) -> T:
         with self._no_nested_transaction():
@@ -64,29 +69,25 @@ class SqlPersistence:
         with self._no_nested_transaction():
             return self._retries.run(lambda: self._read_once(work))
 
-    def apply(self, write_set: WriteSet) -> Applied:
-        if self._is_sqlite:
-            return self.transact(lambda tx: apply_write_set(tx, write_set))
+    def write(self, changes: Changes) -> Written | Refused:
         with self._no_nested_transaction():
-            return self._retries.run(lambda: self._call(apply_in_database, write_set))
+            return self._retries.run(lambda: self._transactions().write(changes))
+
+    def decide(self, run_id: str, decision: Decision, *, job_id: str | None = None) -> Written | Refused:
+        with self._no_nested_transaction():
+            return self._retries.run(lambda: self._transactions().decide(run_id, decision, job_id))
 
     def claim(self, request: ClaimRequest) -> Claim | NoClaim:
-        if self._is_sqlite:
-            return self.transact(lambda tx: claim_job(tx, self._once_locked(request)))
         with self._no_nested_transaction():
-            return self._retries.run(lambda: self._call(claim_in_database, request))
-
-    def _once_locked(self, request: ClaimRequest) -> ClaimRequest:
-        """With the time after the wait for SQLite's lock: else stages seem to start before what they follow."""
-        clock = self._clock
-        return replace(request, at=max(request.at, clock.now())) if isinstance(clock, _ProcessClock) else request
+            return self._retries.run(lambda: self._transactions().claim(request))
 
     def close(self) -> None:
         self._engine.dispose()
 
-    def _call[A, R](self, function: Callable[[Connection, A, datetime | None], R], argument: A) -> R:
-        with self._connect() as connection:
-            return function(connection, argument, self._clock.now() if self._clock else None)
+    def _transactions(self) -> PostgresTransactions | SqliteTransactions:
+        """The hot path, on a database that is known to be at this code's revision."""
+        self._check()
+        return self._hot
 
     @contextmanager
     def _no_nested_transaction(self) -> Iterator[None]:

@@ -3,29 +3,27 @@ from datetime import datetime
 
 from sqlalchemy import Integer, Select, and_, bindparam, delete
 
-from engine.adapters.sql.inserts import insert_rows
-from engine.adapters.sql.patches import patch_row
 from engine.adapters.sql.prefixes import starts_with
 from engine.adapters.sql.rows import RUN
 from engine.adapters.sql.schema import HAS_ENDED, RUNS, is_in
 from engine.adapters.sql.session import Session
 from engine.domain.errors import NotFound
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import RunStatus
 from engine.domain.records import RunRecord
 from engine.ports.transaction import RunFilter
-from engine.ports.write_set import Patch
 
 _C = RUNS.c
 _LIMIT = bindparam("row_limit", type_=Integer)
 _BEFORE = bindparam("before", type_=_C.updated_at.type)
 
 _BY_ID = RUN.select.where(_C.id == bindparam("run_id"))
-_LOCK = _BY_ID.with_for_update(key_share=True)
 _PENDING = (
-    RUN.select.where(is_in(_C.status, Status.PENDING)).order_by(_C.priority.desc(), _C.created_at, _C.id).limit(_LIMIT)
+    RUN.select.where(is_in(_C.status, RunStatus.PENDING))
+    .order_by(_C.priority.desc(), _C.created_at, _C.id)
+    .limit(_LIMIT)
 )
 _QUIET = (
-    RUN.select.where(is_in(_C.status, Status.RUNNING), _C.updated_at < _BEFORE)
+    RUN.select.where(is_in(_C.status, RunStatus.RUNNING), _C.updated_at < _BEFORE)
     .order_by(_C.updated_at, _C.id)
     .limit(_LIMIT)
 )
@@ -46,16 +44,6 @@ class SqlRuns:
     def find(self, run_id: str) -> RunRecord | None:
         row = self._session.first(_BY_ID, {"run_id": run_id})
         return None if row is None else RUN.record(row)
-
-    def lock(self, run_id: str) -> RunRecord | None:
-        rows = self._session.lock(_LOCK, {"run_id": run_id})
-        return RUN.record(rows[0]) if rows else None
-
-    def insert(self, run: RunRecord) -> None:
-        insert_rows(self._session, RUN, [run])
-
-    def update(self, run_id: str, patch: Patch, *, expected_version: int | None = None) -> RunRecord:
-        return patch_row(self._session, RUN, run_id, patch, expected=expected_version)
 
     def pending(self, limit: int) -> Sequence[RunRecord]:
         return RUN.records(self._session.all(_PENDING, {"row_limit": limit}))

@@ -3,6 +3,7 @@
 Indexes on a status name it literally, here and in the queries: only then may either database use them.
 """
 
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -24,7 +25,7 @@ from sqlalchemy import (
 
 from engine.adapters.sql.column_types import BytewiseText, Document, EnumText, Instant
 from engine.domain.ai_calls import CallState
-from engine.domain.lifecycle import OPEN, TERMINAL, Status
+from engine.domain.lifecycle import ENDED_RUNS, OPEN_JOBS, JobStatus, RunStatus, StageStatus
 from engine.domain.records import KeyState, LogLevel
 
 METADATA = MetaData(
@@ -36,7 +37,7 @@ METADATA = MetaData(
 )
 
 
-def is_in(column: ColumnElement[Any], *statuses: Status) -> ColumnElement[bool]:
+def is_in(column: ColumnElement[Any], *statuses: StrEnum) -> ColumnElement[bool]:
     """The column is one of the statuses, spelled out."""
     words: list[ColumnElement[Any]] = [literal_column(f"'{status}'") for status in sorted(statuses)]
     return column == words[0] if len(words) == 1 else column.in_(words)
@@ -61,7 +62,7 @@ RUNS = Table(
     Column("workflow_name", Text, nullable=False),
     Column("workflow_type", Text, nullable=False),
     Column("definition_hash", Text, nullable=False),
-    Column("status", EnumText(Status), nullable=False),
+    Column("status", EnumText(RunStatus), nullable=False),
     Column("input", Document(required=True), nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
@@ -71,6 +72,7 @@ RUNS = Table(
     Column("priority", Integer, nullable=False),
     Column("version", Integer, nullable=False),
     Column("event_seq", Integer, nullable=False),
+    Column("last_event_at", Instant),
     Column("group_no", Integer, nullable=False),
     Column("group_open", Integer, nullable=False),
     Column("started_at", Instant),
@@ -93,7 +95,7 @@ STAGES = Table(
     Column("stage_name", Text, nullable=False),
     Column("stage_number", Integer, nullable=False),
     Column("execution_group", Integer, nullable=False),
-    Column("status", EnumText(Status), nullable=False),
+    Column("status", EnumText(StageStatus), nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     Column("generation", Integer, nullable=False),
@@ -129,8 +131,9 @@ JOBS = Table(
     Column("stage_record_id", BytewiseText, nullable=False),
     Column("stage_id", BytewiseText, nullable=False),
     Column("pool", BytewiseText, nullable=False),
-    Column("status", EnumText(Status), nullable=False),
+    Column("status", EnumText(JobStatus), nullable=False),
     Column("due_at", Instant, nullable=False),
+    Column("rank", Instant, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     Column("priority", Integer, nullable=False),
@@ -182,7 +185,7 @@ ANNOTATIONS = Table(
     Column("scope_id", Text, nullable=False),
     Column("generation", Integer, nullable=False),
     Column("key", BytewiseText, nullable=False),
-    Column("value", Document(required=True), nullable=False),
+    Column("value", Document),
     Column("created_at", Instant, nullable=False),
     Column("stage_record_id", BytewiseText, ForeignKey("workflow_stage.id", ondelete="SET NULL")),
     Column("actor_kind", Text),
@@ -293,27 +296,26 @@ _partial(
     RUNS.c.priority.desc(),
     RUNS.c.created_at,
     RUNS.c.id,
-    where=is_in(RUNS.c.status, Status.PENDING),
+    where=is_in(RUNS.c.status, RunStatus.PENDING),
 )
-_partial("workflow_run_running", RUNS.c.updated_at, RUNS.c.id, where=is_in(RUNS.c.status, Status.RUNNING))
+_partial("workflow_run_running", RUNS.c.updated_at, RUNS.c.id, where=is_in(RUNS.c.status, RunStatus.RUNNING))
 _partial("workflow_run_ended", RUNS.c.completed_at, RUNS.c.id, where=RUNS.c.completed_at.is_not(None))
 Index("workflow_run_by_status", RUNS.c.status, RUNS.c.id)
 Index("workflow_run_by_workflow", RUNS.c.workflow_id, RUNS.c.id)
 _partial("workflow_run_by_tenant", RUNS.c.tenant, RUNS.c.id, where=RUNS.c.tenant.is_not(None))
 Index("workflow_run_by_time", RUNS.c.created_at)
 
-_partial("workflow_stage_due", STAGES.c.next_poll_at, where=is_in(STAGES.c.status, Status.SUSPENDED))
+_partial("workflow_stage_due", STAGES.c.next_poll_at, where=is_in(STAGES.c.status, StageStatus.SUSPENDED))
 
 _partial(
     "job_due",
     JOBS.c.pool,
-    JOBS.c.priority.desc(),
-    JOBS.c.due_at,
+    JOBS.c.rank,
     JOBS.c.id,
-    where=is_in(JOBS.c.status, Status.PENDING),
+    where=is_in(JOBS.c.status, JobStatus.PENDING),
 )
-_partial("job_leases", JOBS.c.lease_until, where=is_in(JOBS.c.status, Status.RUNNING))
-_partial("job_open", JOBS.c.created_at, JOBS.c.id, where=is_in(JOBS.c.status, *OPEN))
+_partial("job_leases", JOBS.c.lease_until, where=is_in(JOBS.c.status, JobStatus.RUNNING))
+_partial("job_open", JOBS.c.created_at, JOBS.c.id, where=is_in(JOBS.c.status, *OPEN_JOBS))
 Index("job_of_run", JOBS.c.workflow_run_id)
 
 Index("workflow_log_of_run", LOGS.c.workflow_run_id, LOGS.c.id)
@@ -347,4 +349,4 @@ _partial(
 )
 _partial("ai_spending_of_run", SPENDING.c.workflow_run_id, where=SPENDING.c.workflow_run_id.is_not(None))
 
-HAS_ENDED = is_in(RUNS.c.status, *TERMINAL)
+HAS_ENDED = is_in(RUNS.c.status, *ENDED_RUNS)

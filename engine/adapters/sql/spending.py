@@ -28,7 +28,6 @@ _ADD_TO_RUN = (
     .values(
         total_cost=RUNS.c.total_cost + _COST,
         total_tokens=RUNS.c.total_tokens + _TOKENS,
-        version=RUNS.c.version + 1,
         updated_at=_AT,
     )
 )
@@ -39,7 +38,6 @@ _SET_TOTAL_OF_STAGE = (
     .values(
         total_cost=bindparam("spent_cost", type_=Double),
         total_tokens=bindparam("spent_tokens", type_=_S.spent_tokens.type),
-        version=STAGES.c.version + 1,
         updated_at=_AT,
     )
 )

@@ -1,26 +1,18 @@
-from engine.domain.events import WorkflowCancelled
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import RunStatus
 from engine.kernel.commands import RunCancel, RunCancelResult
-from engine.kernel.deps import Deps
+from engine.kernel.deciding import decide_run
 from engine.kernel.notifying import SAFETY_WAKE, schedule_wakeup
-from engine.ports.write_set import Closes, Verdict, WriteSet
+from engine.ports.changes import Written
+from engine.ports.deps import Deps
+from engine.transitions.context import DecisionContext
+from engine.transitions.end_run import cancel_run
 
 
 def handle(command: RunCancel, deps: Deps) -> RunCancelResult:
-    run_id, at = command.workflow_run_id, deps.clock.now()
+    run_id, context = command.workflow_run_id, DecisionContext.of(deps.clock, deps.ids)
     run = deps.persistence.read(lambda tx: tx.runs.find(run_id))
-    if run is None or run.status not in {Status.PENDING, Status.RUNNING}:
+    if run is None or run.status not in {RunStatus.PENDING, RunStatus.RUNNING}:
         return RunCancelResult(cancelled=False)
-    schedule_wakeup(run_id, at + SAFETY_WAKE, deps)
-    event = WorkflowCancelled(timestamp=at, workflow_run_id=run_id, workflow_id=run.workflow_id, reason=command.reason)
-    applied = deps.persistence.apply(
-        WriteSet(
-            run_id=run_id,
-            at=at,
-            run_in=frozenset({Status.PENDING, Status.RUNNING}),
-            run={"status": Status.CANCELLED},
-            closes=Closes.RUN,
-            events=(event,),
-        )
-    )
-    return RunCancelResult(cancelled=applied.verdict is Verdict.APPLIED)
+    schedule_wakeup(run_id, context.at + SAFETY_WAKE, deps)
+    written = decide_run(run_id, lambda snapshot: cancel_run(snapshot, command.reason, context), deps)
+    return RunCancelResult(cancelled=isinstance(written, Written))

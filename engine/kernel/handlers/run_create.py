@@ -3,22 +3,23 @@ from typing import Any
 
 from engine.definition.workflow import Workflow
 from engine.domain.errors import InvalidInput
-from engine.domain.events import WorkflowCreated, WorkflowStarted
 from engine.domain.json_values import checked
-from engine.domain.lifecycle import Status
-from engine.domain.records import KeyRecord, RunRecord
+from engine.domain.lifecycle import RunStatus
+from engine.domain.records import JobRecord, KeyRecord, RunRecord
 from engine.domain.stored_value import Json, blob_keys
-from engine.kernel.annotation_rows import annotation_drafts
+from engine.execution.outputs import run_prefix, store_value
+from engine.execution.tracing import current_trace
 from engine.kernel.annotations import blank_run_annotation
 from engine.kernel.commands import RunCreate, RunCreateResult
-from engine.kernel.deps import Deps
 from engine.kernel.idempotency import check_same_request, done_key
-from engine.kernel.notifying import SAFETY_WAKE, schedule_wakeup
-from engine.kernel.outputs import run_prefix, store_value
-from engine.kernel.steps.open_group import DecisionContext, notifications_of, open_group
-from engine.kernel.tracing import current_trace
+from engine.kernel.notifying import SAFETY_WAKE, notifications, schedule_wakeup
 from engine.kernel.workflows import find_workflow
-from engine.ports.write_set import AnnotationDraft, Verdict, WriteSet
+from engine.ports.changes import Refused
+from engine.ports.deps import Deps
+from engine.transitions.annotations import annotation_drafts
+from engine.transitions.context import DecisionContext
+from engine.transitions.facts import AnnotationDraft
+from engine.transitions.start_run import RunCreation, create_run
 
 
 def handle(command: RunCreate, deps: Deps) -> RunCreateResult:
@@ -27,13 +28,13 @@ def handle(command: RunCreate, deps: Deps) -> RunCreateResult:
     run = _record(command, workflow, config, deps)
     run = replace(run, input=store_value(value, f"{run_prefix(run)}/input.json", deps.blob_store, deps.inline_max))
     result = RunCreateResult(workflow_run_id=run.id, status=run.status)
-    write_set = _write_set(command, workflow, run, result, deps)
+    creation = RunCreation(run=run, key=_key(command, result, deps), annotations=_annotations(command, run, deps))
+    trace = command.trace_context or current_trace()
+    changes = create_run(creation, workflow, DecisionContext(at=run.created_at, ids=deps.ids, trace=trace))
     schedule_wakeup(run.id, run.created_at + SAFETY_WAKE, deps)
-    applied = deps.persistence.apply(write_set)
-    if applied.verdict is Verdict.KEY_EXISTS and applied.key is not None:
-        return _replay(command, applied.key, run, deps)
-    if write_set.opens is not None:
-        deps.job_transport.notify(notifications_of(write_set.opens.jobs, run))
+    if isinstance(deps.persistence.write(changes), Refused):
+        return _replay(creation, command, result, deps)
+    deps.job_transport.notify(notifications(changes.inserted(JobRecord), run))
     return result
 
 
@@ -67,7 +68,7 @@ def _record(command: RunCreate, workflow: Workflow[Any, Any], config: dict[str, 
         workflow_name=workflow.name,
         workflow_type=workflow.id,
         definition_hash=workflow.definition_hash,
-        status=Status.RUNNING if command.start else Status.PENDING,
+        status=RunStatus.RUNNING if command.start else RunStatus.PENDING,
         input={},
         config=config,
         tenant=command.tenant,
@@ -80,22 +81,9 @@ def _record(command: RunCreate, workflow: Workflow[Any, Any], config: dict[str, 
     )
 
 
-def _write_set(
-    command: RunCreate, workflow: Workflow[Any, Any], run: RunRecord, result: RunCreateResult, deps: Deps
-) -> WriteSet:
-    names: dict[str, Any] = {"timestamp": run.created_at, "workflow_run_id": run.id, "workflow_id": run.workflow_id}
-    now = DecisionContext(at=run.created_at, ids=deps.ids, trace=command.trace_context or current_trace())
+def _key(command: RunCreate, result: RunCreateResult, deps: Deps) -> KeyRecord | None:
     key = command.idempotency_key
-    return WriteSet(
-        run_id=run.id,
-        at=now.at,
-        key=done_key(command, key, result, deps, command.tenant) if key else None,
-        create=run,
-        opens=open_group(workflow, run, 1, now) if command.start else None,
-        annotations=_annotations(command, run, deps),
-        events=(WorkflowCreated(**names), *([WorkflowStarted(**names)] if command.start else [])),
-        causation_id=key,
-    )
+    return done_key(command, key, result, deps, command.tenant) if key else None
 
 
 def _annotations(command: RunCreate, run: RunRecord, deps: Deps) -> tuple[AnnotationDraft, ...]:
@@ -117,11 +105,19 @@ def _annotations(command: RunCreate, run: RunRecord, deps: Deps) -> tuple[Annota
     )
 
 
-def _replay(command: RunCreate, found: KeyRecord, unused: RunRecord, deps: Deps) -> RunCreateResult:
-    """The first call's answer; its run's notifications ring again, in case they were lost."""
-    for blob_key in blob_keys(unused.input):
-        deps.blob_store.delete(blob_key)
+def _replay(creation: RunCreation, command: RunCreate, result: RunCreateResult, deps: Deps) -> RunCreateResult:
+    """Either the answer of this very write was lost, or the key was used before: then the first call's answer.
+
+    The jobs of that run are notified of again, in case their notifications were lost.
+    """
+    key = creation.key
+    found = deps.persistence.read(lambda tx: tx.keys.find(key.tenant, key.command_type, key.key)) if key else None
+    if found is None:
+        return result
     check_same_request(found, command)
-    result = RunCreateResult.model_validate(found.result)
-    schedule_wakeup(result.workflow_run_id, deps.clock.now(), deps)
-    return result
+    first = RunCreateResult.model_validate(found.result)
+    if first.workflow_run_id != creation.run.id:
+        for blob_key in blob_keys(creation.run.input):
+            deps.blob_store.delete(blob_key)
+    schedule_wakeup(first.workflow_run_id, deps.clock.now(), deps)
+    return first

@@ -1,5 +1,4 @@
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from typing import Any
 
 from engine.definition.workflow import Workflow
@@ -12,59 +11,60 @@ from engine.domain.errors import (
     StaleVersionError,
     UnknownStage,
 )
-from engine.domain.events import WorkflowStarted
 from engine.domain.json_values import checked
-from engine.domain.lifecycle import Status
-from engine.domain.records import RunRecord, StageRecord
+from engine.domain.lifecycle import RunStatus, StageStatus
+from engine.domain.records import JobRecord, RunRecord
 from engine.domain.stored_value import StoredValue
+from engine.execution.outputs import generation_prefix, run_prefix, store_value
+from engine.execution.tracing import current_trace
 from engine.kernel.commands import RunRerunFrom, RunRerunFromResult
-from engine.kernel.deps import Deps
+from engine.kernel.deciding import decide_run, read_run
 from engine.kernel.idempotency import NO_TENANT, check_same_request, done_key
-from engine.kernel.notifying import SAFETY_WAKE, schedule_wakeup
-from engine.kernel.outputs import generation_prefix, run_prefix, store_value
-from engine.kernel.steps.diagnose import Snapshot
-from engine.kernel.steps.open_group import DecisionContext, notifications_of, open_group
-from engine.kernel.tracing import current_trace
-from engine.kernel.transitions import read_snapshot
+from engine.kernel.notifying import SAFETY_WAKE, notifications, schedule_wakeup
 from engine.kernel.workflows import find_workflow
-from engine.ports.write_set import Applied, OpenGroup, Verdict, WriteSet
+from engine.ports.changes import Changes, Refused
+from engine.ports.deps import Deps
+from engine.transitions.context import DecisionContext
+from engine.transitions.snapshots import RunSnapshot
+from engine.transitions.start_run import Rerun, next_generation, removed_by, rerun
 
-FINISHED = frozenset({Status.COMPLETED, Status.FAILED})
-RESET: dict[str, Any] = {
-    "status": Status.RUNNING,
-    "output": None,
-    "completed_at": None,
-    "duration_ms": None,
-    "failure_code": None,
-    "failure_message": None,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Rerun:
-    command: RunRerunFrom
-    run: RunRecord
-    group: OpenGroup
-    removed: list[StageRecord]
-    at: datetime
+ENDED = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
 
 
 def handle(command: RunRerunFrom, deps: Deps) -> RunRerunFromResult:
-    snapshot = read_snapshot(command.workflow_run_id, deps.persistence)
+    snapshot = read_run(command.workflow_run_id, deps.persistence)
     if snapshot is None:
         raise NotFound("run", command.workflow_run_id)
     replayed = _replay(command, snapshot.run, deps)
     if replayed is not None:
         return replayed
     workflow = find_workflow(snapshot.run.workflow_id, deps.registry)
-    group_no = _target_group(command, snapshot, workflow)
-    removed = [stage for stage in snapshot.stages if stage.execution_group >= group_no]
+    fact = _fact(command, snapshot, workflow, deps)
+    removed = removed_by(snapshot, fact.group_no)
     spent = {stage.stage_id: Spent(stage.total_cost, stage.total_tokens) for stage in removed}
-    now = DecisionContext.of(deps.clock, deps.ids, trace=current_trace() or snapshot.trace, spent=spent)
-    generation = max((stage.generation for stage in removed), default=-1) + 1
-    group = open_group(workflow, snapshot.run, group_no, now, generation=generation)
-    group = _with_override(command, group, workflow, snapshot.run, deps)
-    return _commit(_Rerun(command, snapshot.run, group, removed, now.at), deps)
+    trace = current_trace() or snapshot.trace
+    context = DecisionContext.of(deps.clock, deps.ids, trace=trace, spent=spent)
+    result = RunRerunFromResult(
+        workflow_run_id=snapshot.run.id,
+        from_stage_id=command.from_stage_id,
+        deleted_stages=tuple(stage.stage_id for stage in removed),
+    )
+    if command.idempotency_key is not None:
+        key = done_key(command, command.idempotency_key, result, deps, snapshot.run.tenant)
+        fact = replace(fact, key=key)
+
+    def decide(locked: RunSnapshot) -> Changes | Refused:
+        same = locked.run.version == snapshot.run.version
+        return rerun(locked, fact, workflow, context) if same else Refused()
+
+    schedule_wakeup(snapshot.run.id, context.at + SAFETY_WAKE, deps)
+    written = decide_run(snapshot.run.id, decide, deps)
+    if isinstance(written, Refused):
+        return _refused(command, snapshot.run, deps)
+    deps.job_transport.notify(notifications(written.changes.inserted(JobRecord), snapshot.run))
+    for stage in removed:
+        deps.blob_store.delete_prefix(generation_prefix(snapshot.run, stage))
+    return result
 
 
 def _replay(command: RunRerunFrom, run: RunRecord, deps: Deps) -> RunRerunFromResult | None:
@@ -79,15 +79,22 @@ def _replay(command: RunRerunFrom, run: RunRecord, deps: Deps) -> RunRerunFromRe
     return RunRerunFromResult.model_validate(found.result)
 
 
-def _target_group(command: RunRerunFrom, snapshot: Snapshot, workflow: Workflow[Any, Any]) -> int:
+def _fact(command: RunRerunFrom, snapshot: RunSnapshot, workflow: Workflow[Any, Any], deps: Deps) -> Rerun:
+    group_no = _target_group(command, snapshot, workflow)
+    generation = next_generation(removed_by(snapshot, group_no))
+    input_data = _input_override(command, workflow, snapshot.run, generation, deps)
+    return Rerun(from_stage_id=command.from_stage_id, group_no=group_no, input_data=input_data)
+
+
+def _target_group(command: RunRerunFrom, snapshot: RunSnapshot, workflow: Workflow[Any, Any]) -> int:
     run, stage_id = snapshot.run, command.from_stage_id
-    if run.status not in FINISHED:
-        raise RerunRefused(f"run {run.id!r} is {run.status}; only a COMPLETED or FAILED run can be run again")
+    if run.status not in ENDED:
+        raise RerunRefused(f"run {run.id!r} is {run.status}; only a run that has ended can be run again")
     if not workflow.has_stage(stage_id):
         known = ", ".join(workflow.get_stage_ids())
         raise UnknownStage(f"workflow {workflow.id!r} has no stage {stage_id!r}; it has: {known}")
     group_no = workflow.get_execution_group_index(stage_id)
-    done = {stage.stage_id for stage in snapshot.stages if stage.status is Status.COMPLETED}
+    done = {stage.stage_id for stage in snapshot.stages if stage.status is StageStatus.COMPLETED}
     earlier = [stage.id for no in range(1, group_no) for stage in workflow.group(no)]
     missing = [stage_id for stage_id in earlier if stage_id not in done]
     if missing:
@@ -98,72 +105,27 @@ def _target_group(command: RunRerunFrom, snapshot: Snapshot, workflow: Workflow[
     return group_no
 
 
-def _with_override(
-    command: RunRerunFrom, group: OpenGroup, workflow: Workflow[Any, Any], run: RunRecord, deps: Deps
-) -> OpenGroup:
+def _input_override(
+    command: RunRerunFrom, workflow: Workflow[Any, Any], run: RunRecord, generation: int, deps: Deps
+) -> StoredValue | None:
     if command.input_override is None:
-        return group
+        return None
     stage = next(stage for stage in workflow.get_all_stages() if stage.id == command.from_stage_id)
     value = checked(command.input_override, "input_override")
     try:
         stage.validate_input(value)
     except InvalidStageData as error:
         raise InvalidInput(f"input_override: {error}") from error
-
-    def overridden(record: StageRecord) -> StageRecord:
-        if record.stage_id != stage.id:
-            return record
-        key = f"{run_prefix(run)}/{stage.id}/{record.generation}/input.json"
-        stored: StoredValue = store_value(value, key, deps.blob_store, deps.inline_max)
-        return replace(record, input_data=stored)
-
-    return replace(group, stages=tuple(overridden(record) for record in group.stages))
+    key = f"{run_prefix(run)}/{stage.id}/{generation}/input.json"
+    return store_value(value, key, deps.blob_store, deps.inline_max)
 
 
-def _commit(rerun: _Rerun, deps: Deps) -> RunRerunFromResult:
-    command, run = rerun.command, rerun.run
-    result = RunRerunFromResult(
-        workflow_run_id=run.id,
-        from_stage_id=command.from_stage_id,
-        deleted_stages=tuple(stage.stage_id for stage in rerun.removed),
-    )
-    schedule_wakeup(run.id, rerun.at + SAFETY_WAKE, deps)
-    applied = deps.persistence.apply(_write_set(rerun, result, deps))
-    if applied.verdict is Verdict.KEY_EXISTS and applied.key is not None:
-        check_same_request(applied.key, command)
-        return RunRerunFromResult.model_validate(applied.key.result)
-    _check(applied, run)
-    deps.job_transport.notify(notifications_of(rerun.group.jobs, run))
-    for stage in rerun.removed:
-        deps.blob_store.delete_prefix(generation_prefix(run, stage))
-    return result
-
-
-def _write_set(rerun: _Rerun, result: RunRerunFromResult, deps: Deps) -> WriteSet:
-    command, run, key = rerun.command, rerun.run, rerun.command.idempotency_key
-    event = WorkflowStarted(
-        timestamp=rerun.at,
-        workflow_run_id=run.id,
-        workflow_id=run.workflow_id,
-        from_stage_id=command.from_stage_id,
-    )
-    return WriteSet(
-        run_id=run.id,
-        at=rerun.at,
-        key=done_key(command, key, result, deps, run.tenant) if key else None,
-        run_in=FINISHED,
-        expected_version=run.version,
-        run={**RESET, "started_at": rerun.at},
-        removes=tuple(stage.id for stage in rerun.removed),
-        opens=rerun.group,
-        events=(event,),
-        causation_id=key,
-    )
-
-
-def _check(applied: Applied, run: RunRecord) -> None:
-    if applied.verdict is Verdict.APPLIED:
-        return
-    if applied.verdict is Verdict.STALE:
-        raise StaleVersionError("run", run.id, run.version, applied.run_version)
-    raise RerunRefused(f"run {run.id!r} is {applied.run_status} by now; only a finished run can be run again")
+def _refused(command: RunRerunFrom, run: RunRecord, deps: Deps) -> RunRerunFromResult:
+    """Somebody else was faster: with the same key, or with another change of the run."""
+    replayed = _replay(command, run, deps)
+    if replayed is not None:
+        return replayed
+    now = deps.persistence.read(lambda tx: tx.runs.get(run.id))
+    if now.status in ENDED:
+        raise StaleVersionError("run", run.id, run.version, now.version)
+    raise RerunRefused(f"run {run.id!r} is {now.status} by now; only a run that has ended can be run again")

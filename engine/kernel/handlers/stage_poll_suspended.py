@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from engine.domain.errors import EngineError
 from engine.domain.records import StageRecord
 from engine.kernel.commands import StagePollSuspended, StagePollSuspendedResult
-from engine.kernel.deps import Deps
 from engine.kernel.polls import Polled, poll_stage
+from engine.ports.deps import Deps
 from engine.ports.transaction import Tx
 
 logger = logging.getLogger(__name__)

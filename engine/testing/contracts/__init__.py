@@ -1,4 +1,4 @@
-"""Suites every adapter passes: subclass one, give it its fixture, and pytest runs it."""
+"""Suites that every adapter passes. Subclass one and provide its fixture; pytest runs it."""
 
 from pkgutil import iter_modules
 

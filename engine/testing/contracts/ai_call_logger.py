@@ -41,8 +41,8 @@ def settled(call: AICallRecord, **columns: Any) -> AICallRecord:
 
 
 class AICallLoggerContract(StoreContract):
-    """All an `AICallLogger` promises. A subclass gives the fixtures `persistence`, a store that goes by `clock`, and
-    `log` over it."""
+    """The contract of `AICallLogger`. A subclass provides the fixtures `persistence`, a store on `clock`, and `log`
+    over it."""
 
     @pytest.fixture
     def log(self, persistence: Persistence) -> AICallLogger:

@@ -34,7 +34,7 @@ ODD_KEYS = ["a/b.c/d-e_f", "with space", "ünï/コード", "100%", "a%zz", "...
 
 
 class BlobStoreContract:
-    """A subclass gives the fixture `blobs`: an empty store."""
+    """The contract of `BlobStore`. A subclass provides the fixture `blobs`: an empty store."""
 
     @pytest.fixture
     def blobs(self) -> BlobStore:

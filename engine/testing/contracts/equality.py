@@ -1,4 +1,4 @@
-"""The same story told to a store and to the reference in memory must leave the same rows."""
+"""The same operations on a store and on the reference in memory must leave the same rows."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -36,7 +36,7 @@ from engine.testing.contracts.rows import (
 from engine.testing.contracts.store import StoreContract
 
 type Step = WriteSet | ClaimRequest | float
-"""A transition, a claim, or seconds that go by."""
+"""A write set, a claim, or seconds to wait."""
 
 LEASED = replace(a_group(2, "b", events=(an_event(),)), lease=a_lease("b"))
 PENDING_RUN = WriteSet(run_id="r", at=AT, create=a_run(status=Status.PENDING, started_at=None))

@@ -1,27 +1,26 @@
 """Logs, artifacts, annotations and idempotency keys."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from engine.domain.records import KeyRecord, KeyState
+from engine.domain.records import KeyRecord, KeyState, StageRecord
+from engine.ports.changes import Delete
 from engine.ports.persistence import Persistence
 from engine.ports.transaction import AnnotationFilter
-from engine.testing.contracts.rows import AT, a_log, a_run, a_stage, an_annotation, an_artifact, at
+from engine.testing.contracts.changes import insert, written
+from engine.testing.contracts.rows import a_key, a_log, a_stage, an_annotation, an_artifact, at
 from engine.testing.contracts.store import StoreContract
 
-KEY = KeyRecord(tenant="", command_type="run.create", key="k", request_hash="h", state=KeyState.DONE, acquired_at=AT)
 
-
-def insert(store: Persistence, record: KeyRecord) -> bool:
+def insert_key(store: Persistence, record: KeyRecord) -> bool:
     return store.transact(lambda tx: tx.keys.insert(record))
 
 
 class FactsContract(StoreContract):
     def test_logs_come_in_order_of_writing_from_where_one_left_off(self, store: Persistence) -> None:
         logs = [a_log("3"), a_log("1", stage_id="a", metadata={"x": [1]}), a_log("2", stage_id="b")]
-        store.transact(lambda tx: tx.logs.append(logs))
+        insert(store, *logs)
 
         def found(**where: Any) -> list[str]:
             return [log.id for log in store.read(lambda tx: tx.logs.of_run("r", **where))]
@@ -32,18 +31,11 @@ class FactsContract(StoreContract):
         assert found(stage_id="a") == ["1"]
         assert found(after="1", limit=1) == ["2"]
 
-    def test_a_log_written_twice_is_there_once(self, store: Persistence) -> None:
-        store.transact(lambda tx: tx.logs.append([a_log("1")]))
-        store.transact(lambda tx: tx.logs.append([a_log("1", message="again"), a_log("2")]))
-        found = store.read(lambda tx: tx.logs.of_run("r"))
-        assert found == [a_log("1"), a_log("2")]
-
     def test_artifacts_come_by_stage_and_name_while_their_stage_is_there(self, store: Persistence) -> None:
-        stages = [a_stage("a"), a_stage("b", stage_number=2), a_stage("gone")]
-        store.transact(lambda tx: tx.stages.insert_missing(stages))
+        insert(store, a_stage("a"), a_stage("b", stage_number=2), a_stage("gone"))
         made = [an_artifact("z"), an_artifact("a", "b"), an_artifact("b"), an_artifact("x", "gone")]
-        store.transact(lambda tx: tx.artifacts.add(made))
-        store.transact(lambda tx: tx.stages.delete(["r.gone"]))
+        insert(store, *made)
+        written(store, Delete(record=StageRecord, ids=("r.gone",)))
         assert store.read(lambda tx: tx.artifacts.of_run("r")) == [made[2], made[0], made[1]]
 
     def test_every_column_of_an_annotation_comes_back(self, store: Persistence) -> None:
@@ -51,22 +43,8 @@ class FactsContract(StoreContract):
             "n", actor_kind="human", actor_id="ada", actor_version="1", payload=[None], idempotency_key="once"
         )
         nothing = an_annotation("m", value=None)
-        store.transact(lambda tx: tx.annotations.add([note, nothing]))
+        insert(store, note, nothing)
         assert store.read(lambda tx: tx.annotations.of_run("r", AnnotationFilter())) == [note, nothing]
-
-    def test_annotations_under_one_idempotency_key_are_written_once(self, store: Persistence) -> None:
-        store.transact(lambda tx: tx.runs.insert(a_run("other")))
-        first = [an_annotation("1", idempotency_key="i"), an_annotation("2", "k2", idempotency_key="i")]
-        assert store.transact(lambda tx: tx.annotations.add(first)) == {"1", "2"}
-        second = [
-            an_annotation("3", idempotency_key="i"),
-            an_annotation("4", idempotency_key="j"),
-            an_annotation("5", idempotency_key="j"),
-            an_annotation("6"),
-            an_annotation("7"),
-            an_annotation("8", run_id="other", idempotency_key="i"),
-        ]
-        assert store.transact(lambda tx: tx.annotations.add(second)) == {"4", "6", "7", "8"}
 
     @pytest.mark.parametrize(
         ("where", "found"),
@@ -93,30 +71,29 @@ class FactsContract(StoreContract):
             an_annotation("2", "b", scope="stage", scope_id="s", created_at=at(2)),
             an_annotation("3", "a_c", actor_kind="human", actor_id="ada", created_at=at(2)),
         ]
-        store.transact(lambda tx: tx.annotations.add(notes))
+        insert(store, *notes)
         rows = store.read(lambda tx: tx.annotations.of_run("r", where))
         assert "".join(note.id for note in rows) == found
 
     def test_a_key_is_inserted_once_in_its_scope(self, store: Persistence) -> None:
-        scopes = [KEY, replace(KEY, tenant="t"), replace(KEY, command_type="c"), replace(KEY, key="other")]
-        assert all(insert(store, record) for record in scopes)
-        again = replace(KEY, request_hash="other")
-        assert not insert(store, again)
-        assert store.read(lambda tx: tx.keys.find("", "run.create", "k")) == KEY
+        scopes = [a_key(), a_key(tenant="t"), a_key(command_type="c"), a_key("other")]
+        assert all(insert_key(store, record) for record in scopes)
+        assert not insert_key(store, a_key(request_hash="other"))
+        assert store.read(lambda tx: tx.keys.find("", "run.create", "k")) == a_key()
         assert store.read(lambda tx: tx.keys.find("", "run.create", "unknown")) is None
 
     def test_a_key_can_be_replaced_and_deleted(self, store: Persistence) -> None:
-        store.transact(lambda tx: tx.keys.insert(replace(KEY, state=KeyState.IN_PROGRESS, expires_at=at(9))))
-        done = replace(KEY, result={"run": "r"})
+        store.transact(lambda tx: tx.keys.insert(a_key(state=KeyState.IN_PROGRESS, expires_at=at(9))))
+        done = a_key(result={"run": "r"})
         store.transact(lambda tx: tx.keys.replace(done))
         assert store.read(lambda tx: tx.keys.find("", "run.create", "k")) == done
         store.transact(lambda tx: tx.keys.delete(done))
         store.transact(lambda tx: tx.keys.delete(done))
-        assert store.transact(lambda tx: tx.keys.insert(KEY))
+        assert store.transact(lambda tx: tx.keys.insert(a_key()))
 
     def test_old_keys_are_pruned_in_bounded_steps(self, store: Persistence) -> None:
         for number in range(3):
-            insert(store, replace(KEY, key=str(number), acquired_at=at(number)))
+            insert_key(store, a_key(str(number), acquired_at=at(number)))
         assert store.transact(lambda tx: tx.keys.prune(at(2), 1)) == 1
         assert store.transact(lambda tx: tx.keys.prune(at(2), 9)) == 1
         assert store.read(lambda tx: tx.keys.find("", "run.create", "2")) is not None

@@ -5,10 +5,10 @@ from functools import partial
 
 import pytest
 
+from engine.adapters.local.job_queue import JobQueue
 from engine.domain.errors import NotFound, StoreError
 from engine.domain.lifecycle import Status
 from engine.domain.records import JobRecord
-from engine.kernel.job_queue import JobQueue
 from engine.ports.job_transport import JobNotification
 from engine.ports.persistence import Persistence
 from engine.ports.transaction import LeaseState
@@ -22,7 +22,7 @@ SOON = 30.0
 
 
 class JobQueueContract:
-    """A subclass gives the fixtures `persistence`, an empty store that goes by `clock`, and `queue` over it."""
+    """The contract of the job queue. A subclass provides the fixtures `persistence`, on `clock`, and `queue`."""
 
     @pytest.fixture
     def clock(self) -> FakeClock:

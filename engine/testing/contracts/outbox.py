@@ -3,14 +3,10 @@ from collections.abc import Sequence
 from engine.domain.records import OutboxRecord
 from engine.ports.persistence import Persistence
 from engine.testing.clock import FakeClock
+from engine.testing.contracts.changes import append_events
 from engine.testing.contracts.reading import events_of
-from engine.testing.contracts.rows import AT, an_event, at
+from engine.testing.contracts.rows import AT, at
 from engine.testing.contracts.store import StoreContract
-
-
-def append(store: Persistence, count: int, run_id: str = "r", seconds: float = 0, first: int = 1) -> None:
-    events = [an_event(run_id, seconds) for _ in range(count)]
-    store.transact(lambda tx: tx.outbox.append(run_id, first, events, "cause"))
 
 
 def claim(store: Persistence, token: str = "t", run_id: str = "r", limit: int = 9) -> Sequence[OutboxRecord]:
@@ -28,48 +24,35 @@ def numbers(events: Sequence[OutboxRecord]) -> list[int]:
 
 
 class OutboxContract(StoreContract):
-    def test_events_come_back_as_they_will_be_published(self, store: Persistence) -> None:
-        append(store, 1, first=7)
-        expected = OutboxRecord(
-            id="r.7",
-            workflow_run_id="r",
-            sequence=7,
-            event_type="workflow:created",
-            payload=an_event().payload(),
-            occurred_at=AT,
-            causation_id="cause",
-        )
-        assert events_of(store) == [expected]
-
     def test_a_run_s_events_can_be_read_page_by_page(self, store: Persistence) -> None:
-        append(store, 3)
+        append_events(store, 3)
         assert numbers(events_of(store)) == [1, 2, 3]
         assert numbers(store.read(lambda tx: tx.outbox.of_run("r", after=1, limit=1))) == [2]
 
     def test_a_claim_holds_the_run_until_it_runs_out(self, store: Persistence, clock: FakeClock) -> None:
-        append(store, 2)
+        append_events(store, 2)
         taken = claim(store, "one")
         assert taken == events_of(store)
         assert [(event.claim_token, event.claimed_until) for event in taken] == [("one", at(10))] * 2
-        append(store, 1, first=3)
+        append_events(store, 1)
         assert claim(store, "two") == []
         assert store.read(lambda tx: tx.outbox.ready(9)) == []
         clock.advance(10)
         assert numbers(claim(store, "two")) == [1, 2, 3]
 
     def test_a_claim_is_bounded(self, store: Persistence) -> None:
-        append(store, 3)
+        append_events(store, 3)
         assert numbers(claim(store, limit=2)) == [1, 2]
         assert claim(store, "another") == []
 
     def test_runs_are_ready_oldest_event_first(self, store: Persistence) -> None:
-        append(store, 2, "r", seconds=5)
-        append(store, 1, "s", seconds=1)
+        append_events(store, 2, "r", seconds=5)
+        append_events(store, 1, "s", seconds=1)
         assert store.read(lambda tx: tx.outbox.ready(9)) == ["s", "r"]
         assert store.read(lambda tx: tx.outbox.ready(1)) == ["s"]
 
     def test_only_the_holder_of_the_claim_publishes(self, store: Persistence, clock: FakeClock) -> None:
-        append(store, 3)
+        append_events(store, 3)
         claim(store, "one", limit=2)
         clock.advance(10)
         claim(store, "two", limit=1)
@@ -80,7 +63,7 @@ class OutboxContract(StoreContract):
         assert numbers(claim(store, "three")) == [2, 3]
 
     def test_a_failed_event_holds_back_the_rest_until_it_is_due(self, store: Persistence, clock: FakeClock) -> None:
-        append(store, 3)
+        append_events(store, 3)
         claim(store)
         store.transact(lambda tx: tx.outbox.published(["r.1"], token="t", at=AT))
         patch = {"retry_count": 1, "next_attempt_at": at(5), "last_error": "refused"}
@@ -95,7 +78,7 @@ class OutboxContract(StoreContract):
         assert numbers(claim(store)) == [2, 3]
 
     def test_a_claim_can_be_ended_by_its_holder_only(self, store: Persistence) -> None:
-        append(store, 1)
+        append_events(store, 1)
         claim(store, "one")
         patch = {"retry_count": 9}
         store.transact(lambda tx: tx.outbox.release_claim("r", token="two", patch=patch, event_id="r.1"))
@@ -105,7 +88,7 @@ class OutboxContract(StoreContract):
         assert event.retry_count == 0
 
     def test_later_events_flow_once_an_event_is_dead(self, store: Persistence) -> None:
-        append(store, 2)
+        append_events(store, 2)
         claim(store)
         patch = {"dlq_at": at(1), "retry_count": 3}
         store.transact(lambda tx: tx.outbox.release_claim("r", token="t", patch=patch, event_id="r.1"))
@@ -114,7 +97,7 @@ class OutboxContract(StoreContract):
         assert numbers(store.read(lambda tx: tx.outbox.dead(9, "workflow:failed"))) == []
 
     def test_a_redriven_event_is_as_good_as_new(self, store: Persistence) -> None:
-        append(store, 2)
+        append_events(store, 2)
         claim(store)
         patch = {"dlq_at": at(1), "retry_count": 3, "next_attempt_at": at(99)}
         store.transact(lambda tx: tx.outbox.release_claim("r", token="t", patch=patch, event_id="r.1"))
@@ -124,8 +107,8 @@ class OutboxContract(StoreContract):
         assert (first.sequence, first.retry_count, first.dlq_at, second.sequence) == (1, 0, None, 2)
 
     def test_dead_events_come_oldest_first(self, store: Persistence) -> None:
-        append(store, 1, "r", seconds=5)
-        append(store, 1, "s", seconds=1)
+        append_events(store, 1, "r", seconds=5)
+        append_events(store, 1, "s", seconds=1)
         die(store, "r", 1)
         die(store, "s", 2)
         assert [event.workflow_run_id for event in store.read(lambda tx: tx.outbox.dead(9))] == ["s", "r"]
@@ -133,15 +116,15 @@ class OutboxContract(StoreContract):
 
     def test_the_backlog_is_what_is_open(self, store: Persistence) -> None:
         assert store.read(lambda tx: tx.outbox.backlog()) == (0, None)
-        append(store, 2, seconds=4)
-        append(store, 1, "s", seconds=2)
+        append_events(store, 2, seconds=4)
+        append_events(store, 1, "s", seconds=2)
         assert store.read(lambda tx: tx.outbox.backlog()) == (3, at(2))
         claim(store, run_id="s")
         store.transact(lambda tx: tx.outbox.published(["s.1"], token="t", at=AT))
         assert store.read(lambda tx: tx.outbox.backlog()) == (2, at(4))
 
     def test_deliveries_are_remembered(self, store: Persistence) -> None:
-        append(store, 1)
+        append_events(store, 1)
         assert store.read(lambda tx: tx.outbox.delivered("r.1")) == frozenset()
         store.transact(lambda tx: tx.outbox.mark_delivered("r.1", ["a"]))
         store.transact(lambda tx: tx.outbox.mark_delivered("r.1", ["b", "a"]))

@@ -1,4 +1,4 @@
-"""What a store holds, in a form two stores can be compared by."""
+"""The content of a store, in a comparable form."""
 
 from collections.abc import Sequence
 from dataclasses import asdict

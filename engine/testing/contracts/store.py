@@ -1,17 +1,15 @@
-"""What every part of the persistence suite stands on."""
-
-from functools import partial
+"""The base of the persistence suites."""
 
 import pytest
 
 from engine.ports.persistence import Persistence
-from engine.ports.transaction import Tx
 from engine.testing.clock import FakeClock
+from engine.testing.contracts.changes import insert
 from engine.testing.contracts.rows import a_run
 
 
 class StoreContract:
-    """A subclass gives the fixture `persistence`: an empty store that goes by `clock`."""
+    """A subclass provides the fixture `persistence`: an empty store on `clock`."""
 
     @pytest.fixture
     def clock(self) -> FakeClock:
@@ -23,11 +21,7 @@ class StoreContract:
 
     @pytest.fixture
     def store(self, persistence: Persistence) -> Persistence:
-        """The store with the runs "r" and "s" in it, that nothing was done with."""
+        """The store with two new runs, "r" and "s"."""
         for run_id in ("r", "s"):
-            persistence.transact(partial(_insert, run_id=run_id))
+            insert(persistence, a_run(run_id))
         return persistence
-
-
-def _insert(tx: Tx, run_id: str) -> None:
-    tx.runs.insert(a_run(run_id))

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 def together[T](works: Sequence[Callable[[], T]]) -> list[T]:
-    """What each gives, in order; raises what any of them raised."""
+    """Gives the results in order. Raises the error of any."""
     barrier = threading.Barrier(len(works))
 
     def start(work: Callable[[], T]) -> T:

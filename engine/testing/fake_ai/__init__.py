@@ -1,4 +1,4 @@
-"""Models that cost nothing and need no key: an OpenAI-compatible server on loopback."""
+"""Fake models without cost or key: an OpenAI-compatible server on loopback."""
 
 from engine.testing.fake_ai.server import FakeAIServer
 

@@ -1,4 +1,4 @@
-"""Message batches as Anthropic's API words them: /v1/messages/batches, results as JSON Lines in no order."""
+"""Anthropic's API of message batches: /v1/messages/batches, with results as unordered JSON Lines."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from engine.testing.fake_ai.kept_batches import KeptBatches, Refused, fails
 CUSTOM_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 PARTS = frozenset({"text", "image", "document"})
 CACHED, WRITTEN = 3, 2
-"""Tokens that every answer claims to have read from the cache and written to it; `input_tokens` leaves them out."""
+"""The tokens read from and written to the cache by every answer. `input_tokens` excludes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def _result(each: Mapping[str, Any]) -> Json:
 
 
 def _text(params: Mapping[str, Any]) -> str:
-    """A schema in the instructions is answered as models like to: in a fence."""
+    """Answers a schema in the instructions with fenced JSON, as models often do."""
     asked = json.dumps(params["messages"][-1]["content"])
     _, found, schema = str(params.get("system", "")).partition("{")
     if not found:

@@ -1,4 +1,4 @@
-"""Files and batches as OpenAI's API words them, kept in a folder: they outlive the process that submitted them."""
+"""OpenAI's API of files and batches. They are kept in a folder and outlive the process that submitted them."""
 
 import json
 import time

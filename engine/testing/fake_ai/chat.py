@@ -1,4 +1,4 @@
-"""Chat completions and embeddings as OpenAI's API words them."""
+"""OpenAI's API of chat completions and embeddings."""
 
 import json
 import time
@@ -12,9 +12,9 @@ from engine.testing.fake_ai.invented import DIMENSIONS, count_tokens, instance, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scripted:
-    """What a test has the server say, once. `status` from 400 on is an error; `usage` None says nothing of tokens.
+    """One scripted answer of the server. A `status` from 400 on is an error; `usage` None omits the usage.
 
-    `delay` in seconds comes first; `cut` ends a stream after that many pieces, without a goodbye.
+    The server first waits `delay` seconds. `cut` breaks a stream off after so many chunks.
     """
 
     text: str | None = None
@@ -41,7 +41,7 @@ def completion(request: Mapping[str, Any], script: Scripted) -> dict[str, Json]:
 
 
 def stream(request: Mapping[str, Any], script: Scripted) -> Iterator[dict[str, Json]]:
-    """The same answer in pieces, then its usage."""
+    """The answer in chunks, then its usage."""
     message = _message(request, script)
     blank = {"id": "chatcmpl-fake", "object": "chat.completion.chunk", "created": 0, "model": request["model"]}
 
@@ -96,7 +96,7 @@ def _tool_call(name: str, arguments: Json) -> dict[str, Json]:
 
 
 def _asked(request: Mapping[str, Any]) -> str:
-    """The text of the last thing said."""
+    """The text of the last message."""
     content = request["messages"][-1].get("content") or ""
     return content if isinstance(content, str) else " ".join(part.get("text", "") for part in content)
 

@@ -1,4 +1,4 @@
-"""Batches as the Gemini API words them: models/…:batchGenerateContent, then an operation with inlined responses."""
+"""Gemini's API of batches: models/…:batchGenerateContent, then an operation with inlined responses."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Answers made up from the question alone, so that the same question always gets the same."""
+"""Makes up answers from the question alone: the same question always gets the same answer."""
 
 import hashlib
 import math
@@ -13,12 +13,12 @@ DIMENSIONS = 64
 
 
 def count_tokens(text: str) -> int:
-    """About four characters each."""
+    """Estimates tokens, at four characters each."""
     return max(1, math.ceil(len(text) / 4)) if text else 0
 
 
 def fraction(text: str) -> float:
-    """From 0 to 1, as good as random."""
+    """A pseudo-random number from 0 to 1."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48
 
 
@@ -28,7 +28,7 @@ def sentence(prompt: str) -> str:
 
 
 def instance(schema: Mapping[str, Any], prompt: str, root: Mapping[str, Any] | None = None, path: str = "") -> Json:
-    """Something that fits the JSON schema. Of the values allowed it takes one that the prompt speaks of."""
+    """A value that fits the JSON schema. Of an enum's values it prefers one that the prompt mentions."""
     top = root or schema
     if "$ref" in schema:
         return instance(top["$defs"][schema["$ref"].rpartition("/")[2]], prompt, top, path)
@@ -71,7 +71,7 @@ def _number(schema: Mapping[str, Any], kind: str, share: float) -> float | int:
 
 
 def vector(text: str, dimensions: int) -> list[float]:
-    """Words hashed into a vector of length 1: texts with words in common are near each other."""
+    """Hashes words into a vector of length 1: texts with common words are near each other."""
     sums = [0.0] * dimensions
     for word in _WORD.findall(text.lower()):
         digest = hashlib.sha256(word.encode()).digest()

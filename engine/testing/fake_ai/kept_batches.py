@@ -1,4 +1,4 @@
-"""What the batches of all providers have in common: a folder in which they outlive the process that submitted them."""
+"""The storage of all providers' batches: a folder in which they outlive the process that submitted them."""
 
 import json
 import time
@@ -10,7 +10,7 @@ from typing import Any
 from engine.domain.stored_value import Json
 
 FAILING = "please fail"
-"""An item whose question says this gets an error."""
+"""An item whose question contains this gets an error."""
 
 
 class Refused(Exception):
@@ -35,7 +35,7 @@ class KeptBatches:
         return batch_id
 
     def find(self, batch_id: str) -> tuple[Any, bool]:
-        """What was kept, and whether the batch is done. Raises `Refused`."""
+        """The stored batch, and True when it is done. Raises `Refused`."""
         try:
             kept = json.loads(self._path(batch_id).read_text())
         except OSError as error:

@@ -20,15 +20,15 @@ from engine.testing.fake_ai.google_batches import GoogleBatchesAPI
 from engine.testing.fake_ai.kept_batches import KeptBatches, Refused
 
 BEFORE_CUT = 0.5
-"""Seconds a stream stands still before it is cut off: a client drops what it has not read when it breaks."""
+"""Seconds between the last chunk and the cut, because a client drops unread chunks when the connection breaks."""
 
 
 class FakeAIServer:
-    """An OpenAI-compatible server: chat, also streamed and with tools, embeddings, files and batches. Batches in the
-    words of Anthropic (under `url`) and of Google (under `google_url`) as well.
+    """An OpenAI-compatible server for chat (also streamed and with tools), embeddings, files and batches. It also has
+    the batch APIs of Anthropic (under `url`) and of Google (under `google_url`).
 
-    Answers are made up from the questions; `say` has it say something else next, and `requests` are those it got.
-    Files and batches stay in `folder`, and a batch takes `batch_seconds`.
+    Answers are made up from the questions. `say` scripts the next answers, and `requests` lists the requests. Files and
+    batches are kept in `folder`, and a batch takes `batch_seconds`.
     """
 
     def __init__(self, folder: Path | None = None, *, batch_seconds: float = 0.0, port: int = 0) -> None:
@@ -52,7 +52,7 @@ class FakeAIServer:
         return f"http://127.0.0.1:{self._server.server_port}/v1beta"
 
     def say(self, *scripts: Scripted) -> None:
-        """What the next chats are answered, in order."""
+        """Scripts the answers of the next chats, in order."""
         self._scripts.extend(scripts)
 
     def next_script(self) -> Scripted:
@@ -90,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 — the name it has in the standard library
-        """Nobody reads it."""
+        """Suppresses the log."""
 
     def do_GET(self) -> None:
         try:
@@ -171,7 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._chunk(b"data: [DONE]\n\n")
             self._chunk(b"")
         except OSError:
-            self.close_connection = True  # the client has heard enough
+            self.close_connection = True  # the client closed the connection
 
     def _chunk(self, data: bytes) -> None:
         self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
@@ -191,4 +191,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(content)
         except OSError:
-            self.close_connection = True  # the client did not wait
+            self.close_connection = True  # the client disconnected

@@ -1,4 +1,4 @@
-"""The files of one batch, and the lock that says whether a provider is at work on it."""
+"""The files of one batch, and the lock that a working provider holds."""
 
 import fcntl
 import json
@@ -26,7 +26,7 @@ class BatchState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchStatus:
-    """How far a batch is. `error` is set when it failed."""
+    """The progress of a batch. `error` is set when it failed."""
 
     state: BatchState
     done: int = 0
@@ -36,9 +36,9 @@ class BatchStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRequest:
-    """Texts by item id, the length of the vectors to make, and how many seconds to take over it.
+    """Texts by item id, the length of the vectors, and the seconds that the batch takes.
 
-    `fail` makes the provider give up half-way, to try out what follows.
+    `fail` makes the provider fail half-way, to test failures.
     """
 
     texts: Mapping[str, str]
@@ -52,7 +52,7 @@ type Vectors = Mapping[str, list[float]]
 
 @dataclass(frozen=True, slots=True)
 class BatchFolder:
-    """Every file appears whole or not at all: it is written aside and renamed."""
+    """Writes a file atomically: aside first, then renamed."""
 
     path: Path
 
@@ -80,7 +80,7 @@ class BatchFolder:
         self._write("status.json", asdict(status))
 
     def status(self) -> BatchStatus:
-        """What the provider last wrote; queued before it wrote anything."""
+        """The provider's last status; queued before it wrote one."""
         try:
             found = self._read("status.json")
         except FileNotFoundError:
@@ -96,9 +96,9 @@ class BatchFolder:
 
     @contextmanager
     def claim(self, *, patience: float = 0.0) -> Iterator[bool]:
-        """Whether this process is the only one at work on the batch, while the block lasts.
+        """Gives True when this process holds the batch's lock for the block.
 
-        Others who merely look hold the lock for a moment: a provider waits `patience` seconds before it gives up.
+        Readers hold the lock for a moment, so a provider tries for `patience` seconds.
         """
         with (self.path / "lock").open("ab") as lock:
             yield _lock(lock, time.monotonic() + patience)

@@ -1,4 +1,4 @@
-"""What a customer of the provider calls: submit, poll, fetch."""
+"""The client of the provider: submit, poll, fetch."""
 
 import shutil
 import subprocess
@@ -23,8 +23,8 @@ _KEPT_FOR: Final = 3_600.0
 
 
 def submit(root: Path, batch_id: str, request: BatchRequest) -> None:
-    """Start the batch, or make sure that it was started: the same id again changes nothing, whatever happened
-    in between, so a caller that died half-way just calls again."""
+    """Starts the batch. A repeated call with the same id has no further effect, so a caller that crashed calls it
+    again."""
     folder = BatchFolder.under(root, batch_id)
     if not folder.exists:
         _forget_old_batches(root)
@@ -34,11 +34,11 @@ def submit(root: Path, batch_id: str, request: BatchRequest) -> None:
 
 
 def poll(root: Path, batch_id: str) -> BatchStatus:
-    """How far the batch is. A provider that vanished, or never came, counts as a failure."""
+    """The progress of the batch. A provider that died or never started is a failure."""
     folder = BatchFolder.under(root, batch_id)
     if not folder.exists:
         return BatchStatus(state=BatchState.FAILED, error=f"the provider knows no batch {batch_id!r}")
-    # The lock is looked at before the status: whoever ends in between has written its last status by then.
+    # The lock is read before the status: a provider that ends in between has written its last status by then.
     at_work = folder.is_claimed()
     status = folder.status()
     lost = status.state is BatchState.WORKING and not at_work
@@ -55,7 +55,7 @@ def fetch(root: Path, batch_id: str) -> Vectors:
 
 
 def _start_provider(root: Path, batch_id: str) -> None:
-    """A session and output of its own: neither Ctrl-C nor the death of this process reaches the provider."""
+    """Starts the provider in its own session: neither Ctrl-C nor the end of this process stops it."""
     with (root / batch_id / "provider.log").open("ab") as log:
         provider = subprocess.Popen(
             [sys.executable, "-m", "functions.workflows.batch_provider", str(root), batch_id],
@@ -65,16 +65,16 @@ def _start_provider(root: Path, batch_id: str) -> None:
             stderr=log,
             start_new_session=True,
         )
-    # Reaps the process should it end while this one lives.
+    # Reaps the process if it ends before this one.
     threading.Thread(target=provider.wait, name=f"reap {batch_id}", daemon=True).start()
 
 
 def _forget_old_batches(root: Path) -> None:
-    """Of the batches over an hour old that nobody works on, all but the 50 youngest go."""
+    """Deletes idle batches that are over an hour old, except the 50 youngest."""
     idle: list[tuple[float, Path]] = []
     for request in root.glob("*/request.json"):
         folder = BatchFolder(request.parent)
-        # Another process may be tidying up too.
+        # Another process may delete it too.
         with suppress(FileNotFoundError):
             if (age := folder.age()) > _KEPT_FOR and not folder.is_claimed():
                 idle.append((age, folder.path))

@@ -1,4 +1,4 @@
-"""What the provider's process does with one batch."""
+"""The provider's process for one batch."""
 
 import math
 import time
@@ -17,7 +17,7 @@ _PATIENCE: Final = 2.0
 
 
 def serve(folder: BatchFolder) -> None:
-    """Work on the batch unless another process does, or it is done. Starts over what a dead process left."""
+    """Works on the batch unless it is done or another process does. Restarts the work of a dead process."""
     with folder.claim(patience=_PATIENCE) as mine:
         if mine and folder.status().state in {BatchState.QUEUED, BatchState.WORKING}:
             _work(folder, folder.request())

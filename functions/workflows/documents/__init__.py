@@ -1,1 +1,1 @@
-"""Reading and measuring documents: pure functions that know nothing of workflows."""
+"""Reads and analyses documents, by pure functions without workflows."""

@@ -1,4 +1,4 @@
-"""Bytes to text: which encoding, how sure, and what was lost."""
+"""Decodes bytes: detects the encoding, its confidence, and the losses."""
 
 import codecs
 import re
@@ -20,7 +20,7 @@ _FALLBACK: Final = "cp1252"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoded:
-    """`confidence` runs from 0 to 1; `problem` says what a reader of the result should know, or is empty."""
+    """Decoded text. `confidence` is from 0 to 1; `problem` is a note for readers of the result, or empty."""
 
     text: str
     encoding: str

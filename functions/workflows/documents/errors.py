@@ -1,4 +1,4 @@
-"""The one error a reader of documents raises."""
+"""The error of document readers."""
 
 
 class DocumentError(Exception):

@@ -18,7 +18,7 @@ type Term = tuple[str, ...]
 
 
 class Keyword(BaseModel):
-    """A key term as the document mostly spells it, its C-value and how often it occurs."""
+    """A key term in its most frequent spelling, with its C-value and number of occurrences."""
 
     model_config = ConfigDict(frozen=True)
 

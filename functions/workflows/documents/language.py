@@ -1,4 +1,4 @@
-"""Guessing a text's language from its commonest words."""
+"""Guesses a text's language from its commonest words."""
 
 from collections.abc import Iterable
 from itertools import islice

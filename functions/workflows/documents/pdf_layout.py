@@ -1,4 +1,4 @@
-"""From the lines of a PDF's pages to headings and paragraphs."""
+"""Turns the lines of a PDF's pages into headings and paragraphs."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""HTML by the standard library's parser: what a reader of the page would read."""
+"""Reads the visible text of HTML with the standard library's parser."""
 
 import re
 from html.parser import HTMLParser
@@ -83,7 +83,7 @@ class _Reader(HTMLParser):
         (self._words if self._title is None else self._title).append(data)
 
     def end_block(self) -> None:
-        """What was collected is a paragraph, or the heading that was open."""
+        """Ends the collected text as a paragraph, or as the open heading."""
         self._end_link()
         text = "".join(self._words)
         self._words = []

@@ -43,7 +43,7 @@ class _Reader:
         self._fence = ""
 
     def front_matter(self, lines: list[str]) -> int:
-        """How many lines a leading `---` block of metadata takes; its title becomes the document's."""
+        """The number of lines of a leading `---` block of metadata. Its title becomes the document's."""
         if not lines or lines[0].strip() != "---":
             return 0
         for number, line in enumerate(lines[1:_MAX_FRONT_MATTER], start=1):

@@ -1,4 +1,4 @@
-"""PDF by pypdf, page by page."""
+"""Reads PDF with pypdf, page by page."""
 
 import io
 import logging
@@ -21,16 +21,16 @@ _LIGATURES: Final = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ":
 _LISTED_PAGES: Final = 10
 _GARBLED: Final = 0.2
 
-# pypdf tells the root logger about every flaw of a file; what matters to the reader is in the notes.
+# pypdf logs every flaw of a file; the notes have those that matter.
 logging.getLogger("pypdf").addHandler(logging.NullHandler())
 
 
 class _Malformed(Exception):
-    """Something in the file is not as PDF wants it."""
+    """The file violates the PDF format."""
 
 
 class _Locked(Exception):
-    """The file cannot be decrypted. Its text is what may help beside another password, if anything."""
+    """The file cannot be decrypted. The message names a remedy besides a password, if there is one."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""From bytes to a document's structure, encoding and language, whatever its kind."""
+"""Reads a document of any format: its structure, encoding and language."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -32,7 +32,7 @@ class Extracted(BaseModel):
 def read_document(source: Source, *, max_characters: int, on_page: OnPage) -> Extracted:
     """`on_page(page, pages)` is called before each page, or once; what it raises ends the reading.
 
-    `DocumentError` for whatever holds no readable text.
+    Raises `DocumentError` for a document without readable text.
     """
     if (kind := kind_of(source)) is Kind.PDF:
         structure = read_pdf(source, max_characters=max_characters, on_page=on_page)

@@ -38,7 +38,7 @@ class Heading(BaseModel):
 
 
 class AnalysisReport(BaseModel):
-    """Everything found out about one document. `notes` tell what could not be read or had to be guessed."""
+    """The analysis of one document. `notes` list unreadable and guessed parts."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -80,7 +80,7 @@ def merge(document: Extracted, *, keywords: Keywords, statistics: Statistics, su
 
 
 def to_markdown(report: AnalysisReport) -> str:
-    """Text from the document is escaped, so that it cannot become markup or script where this is shown."""
+    """Escapes the document's text, so that it cannot become markup or script."""
     return "\n".join(_lines(report)).rstrip() + "\n"
 
 

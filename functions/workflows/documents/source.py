@@ -1,4 +1,4 @@
-"""Getting hold of a document's bytes, and refusing what cannot be one."""
+"""Loads a document's bytes, and refuses content that is no document."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -43,7 +43,7 @@ _SUFFIXES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A document as it came: its name, for messages and its suffix, and its bytes."""
+    """A document: its bytes, and its name for messages and its suffix."""
 
     name: str
     data: bytes
@@ -83,7 +83,7 @@ def _check_size(name: str, size: int, max_bytes: int) -> None:
 
 
 def kind_of(source: Source) -> Kind:
-    """Content first, then the name's suffix. Raises for everything that is not text or PDF."""
+    """The format, by content first, then by the name's suffix. Raises for anything but text and PDF."""
     if b"%PDF-" in source.data[:_PDF_MARK_WITHIN]:
         return Kind.PDF
     _refuse_binary(source)

@@ -1,4 +1,4 @@
-"""What every reader makes of a document: sections of paragraphs under headings, and links."""
+"""The structure of a document: sections of paragraphs under headings, and links."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _UNSTORABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\xad\ufeff\ufffe\uffff\ud8
 
 
 class Link(BaseModel):
-    """`text` is what the reader sees, `target` where it leads."""
+    """A link: its visible `text` and its `target`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,7 +34,7 @@ class Section(BaseModel):
 
 
 class Structure(BaseModel):
-    """A document's text in order. `pages` is None for formats without pages; `notes` tell what was lost."""
+    """A document's text in order. `pages` is None for formats without pages; `notes` list the losses."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,7 +59,7 @@ def clean(text: str) -> str:
 
 
 class StructureBuilder:
-    """Collects headings, paragraphs and links as a reader meets them. Everything is cleaned on its way in."""
+    """Collects headings, paragraphs and links in order, and cleans their text."""
 
     def __init__(self) -> None:
         self.title = ""

@@ -62,7 +62,7 @@ def _is_boundary(paragraph: str, end: re.Match[str]) -> bool:
 
 
 def syllables(word: str, language: str) -> int:
-    """About how many: groups of vowels, less the endings that English and French leave silent."""
+    """Estimates syllables: groups of vowels, without the silent endings of English and French."""
     word = word.casefold()
     if language == "en" and len(word) > 3:
         word = _SILENT_END.sub("", word) if not word.endswith(("le", "les")) else word

@@ -1,4 +1,4 @@
-"""What authors write checks cleanly, and the types arrive where they are used."""
+"""Authors' code passes the type checker, and the types are inferred where they are used."""
 
 from typing import Any, assert_type
 

@@ -1,4 +1,4 @@
-"""What must not be in a bundle is named and refused."""
+"""A file that must not be in a bundle is refused by name."""
 
 from pathlib import Path
 

@@ -1,8 +1,8 @@
-"""What hosts, the command line and the console ask a store again and again."""
+"""The frequent queries of hosts, the command line and the console."""
 
 from collections.abc import Callable, Mapping
 
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import RunStatus
 from engine.ports.persistence import Persistence
 from engine.ports.transaction import AnnotationFilter, RunFilter, Tx
 from engine.testing.contracts.rows import a_lease, at, begun, claim, claim_any, completes
@@ -43,7 +43,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "runs of a workflow": _runs(workflow_id="w"),
     "runs of a rare workflow": _runs(workflow_id="rare"),
     "runs of a tenant": _runs(tenant="t"),
-    "runs that failed": _runs(statuses=frozenset({Status.FAILED})),
+    "runs that failed": _runs(statuses=frozenset({RunStatus.FAILED})),
     "runs of a time": _runs(created_since=at(-70), created_until=at(-60)),
     "runs by prefix": _runs(id_prefix="live"),
     "next page of runs": _runs(before="done00100"),

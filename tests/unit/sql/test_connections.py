@@ -23,7 +23,7 @@ class Stop(Exception):
 
 
 def connect_arguments(text: str) -> dict[str, Any]:
-    """What the driver would be called with."""
+    """The arguments of the driver's call."""
     seen: dict[str, Any] = {}
 
     def connect(_dialect: Any, _record: Any, _arguments: Any, options: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from engine.adapters.memory.persistence import InMemoryPersistence
 from engine.adapters.sql.persistence import SqlPersistence
 from engine.domain.errors import EngineError
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import StageStatus
 from engine.domain.records import KeyRecord, KeyState
 from engine.domain.stored_value import inline
 from engine.ports.persistence import ClaimRequest, Persistence
@@ -126,7 +126,7 @@ anything = st.builds(
     failed_event=st.sampled_from([None, failed_event()]),
 )
 creations = st.builds(
-    lambda opens, more: WriteSet(run_id="r", at=AT, create=a_run(status=Status.PENDING), opens=opens, **more),
+    lambda opens, more: WriteSet(run_id="r", at=AT, create=a_run(status=StageStatus.PENDING), opens=opens, **more),
     st.sampled_from([None, a_group(1, "a"), a_group(1, "a", lease=a_lease())]),
     st.fixed_dictionaries({}, optional={"key": st.just(KEY), "artifacts": st.just((an_artifact("f"),))}),
 )

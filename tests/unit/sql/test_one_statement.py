@@ -8,7 +8,7 @@ from sqlalchemy import event
 
 from engine.adapters.sql.persistence import SqlPersistence
 from engine.domain.errors import IdempotencyInProgressError, InvalidInput, InvalidTransition, StoreError
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import StageStatus
 from engine.domain.records import KeyRecord, KeyState
 from engine.ports.persistence import Claim
 from engine.ports.write_set import StageChange, Verdict, WriteSet
@@ -47,7 +47,7 @@ def test_a_run_of_three_stages_is_five_statements(persistence: SqlPersistence, s
     assert isinstance(persistence.claim(claim_any()), Claim)
     persistence.apply(completes(then=a_group(2, "b", lease=a_lease("u"))))
     persistence.apply(completes("b", "u", then=a_group(3, "c", lease=a_lease("v"))))
-    assert persistence.apply(completes("c", "v")).run_status is Status.COMPLETED
+    assert persistence.apply(completes("c", "v")).run_status is StageStatus.COMPLETED
     assert statements == [
         "select engine_apply_v1",
         "select engine_claim_v1",
@@ -71,11 +71,11 @@ def test_a_document_that_cannot_be_stored_is_refused_by_name(persistence: SqlPer
     persistence.apply(begun("a"))
     persistence.claim(claim())
     change = StageChange(
-        record_id="r.a", status_in=frozenset({Status.RUNNING}), patch={"output_data": {"value": value}}
+        record_id="r.a", status_in=frozenset({StageStatus.RUNNING}), patch={"output_data": {"value": value}}
     )
     with pytest.raises(InvalidInput, match=r"stage\.output_data\.value"):
         persistence.apply(completes(stage=change))
-    assert stage_of(persistence).status is Status.RUNNING
+    assert stage_of(persistence).status is StageStatus.RUNNING
 
 
 def test_a_text_that_cannot_be_stored_is_refused(persistence: SqlPersistence) -> None:
@@ -85,10 +85,10 @@ def test_a_text_that_cannot_be_stored_is_refused(persistence: SqlPersistence) ->
 
 
 def test_a_move_that_the_tables_do_not_list_is_refused(persistence: SqlPersistence) -> None:
-    persistence.apply(WriteSet(run_id="r", at=AT, create=a_run(status=Status.PENDING)))
+    persistence.apply(WriteSet(run_id="r", at=AT, create=a_run(status=StageStatus.PENDING)))
     with pytest.raises(InvalidTransition, match="a run cannot go from PENDING to COMPLETED"):
         persistence.apply(
-            WriteSet(run_id="r", at=AT, run_in=frozenset({Status.PENDING}), run={"status": Status.COMPLETED})
+            WriteSet(run_id="r", at=AT, run_in=frozenset({StageStatus.PENDING}), run={"status": StageStatus.COMPLETED})
         )
     assert run_of(persistence).version == 1
 

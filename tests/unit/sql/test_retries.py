@@ -1,4 +1,4 @@
-"""What happens to transactions when PostgreSQL deadlocks, restarts, fails over or is cut off."""
+"""Transactions when PostgreSQL deadlocks, restarts, fails over or is cut off."""
 
 import threading
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from engine.adapters.sql.persistence import SqlPersistence
 from engine.domain.errors import StoreError, StoreUnavailable
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import RunStatus
 from engine.ports.persistence import Claim
 from engine.ports.transaction import Tx
 from engine.ports.write_set import Verdict
@@ -82,7 +82,7 @@ def test_idle_connections_that_the_server_ended_are_replaced(url: str, persisten
     together([lambda: persistence.read(lambda tx: tx.runs.find("r"))] * 4)
     end_other_connections(url)
     assert persistence.apply(begun("a")).verdict is Verdict.APPLIED
-    assert run_of(persistence).status is Status.RUNNING
+    assert run_of(persistence).status is RunStatus.RUNNING
 
 
 def test_one_of_two_deadlocked_transactions_is_run_again(persistence: SqlPersistence) -> None:
@@ -153,7 +153,7 @@ def test_a_finish_whose_answer_was_lost_is_told_as_a_repeat(behind_proxy: SqlPer
     proxy.lose_answer_to(b"engine_apply_v1")
     assert behind_proxy.apply(completes()).verdict is Verdict.REPEAT
     assert proxy.cuts == 1
-    assert run_of(behind_proxy).status is Status.COMPLETED
+    assert run_of(behind_proxy).status is RunStatus.COMPLETED
     assert told(behind_proxy).count("stage:completed") == 1
 
 

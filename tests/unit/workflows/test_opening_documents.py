@@ -1,4 +1,4 @@
-"""What can be wrong with a file, and what the reader is told about it."""
+"""The faults of files, and the messages about them."""
 
 import os
 from pathlib import Path

@@ -1,15 +1,20 @@
--- Takes a job and starts its stage, in one statement; `engine.kernel.claim` is the same in Python.
--- Fields of `request` are those of ClaimRequest, absent where they are empty, and:
+-- Takes a job and starts its stage, in one statement; `engine.transitions.claim_job` is the same decision in Python, for
+-- stores that lock everything. This is the only SQL that knows what a status means. Fields of `request` are those of
+-- ClaimRequest, absent where they are empty, and:
 --   now    the store's time where a clock was injected
 --   event  stage:started, to be completed with the stage's names
--- Answers {run, stage, job, previous}, or {later_at}, or {again: true}: all candidates were locked, one was waited for.
+-- Answers {run, stage, job, previous}, or {later_at}, or {again: true}: candidates were lost to others, and one cannot
+-- wait for a run while holding others.
+--
+-- Candidates are read without a lock, then their runs are locked, skipping those that somebody is changing: two workers
+-- never wait for each other while there is work elsewhere. Only if all due jobs belong to such runs, one run is waited
+-- for, and then a job of that run is taken.
 
 create function engine_claim_v1(request jsonb) returns jsonb language plpgsql as $engine$
 declare
   pools text[] := array(select jsonb_array_elements_text(request->'pools'));
   moment timestamptz := coalesce((request->>'now')::timestamptz, clock_timestamp());
-  looks int[] := array[8, 64];
-  depth int;
+  depth int := 8;
   seen int := 0;
   candidates int;
   candidate record;
@@ -20,23 +25,22 @@ begin
   if request ? 'job_id' then
     return engine_claim_one_v1(request, request->>'job_id');
   elsif request ? 'run_id' then
-    return engine_claim_of_run_v1(request, pools);
+    return engine_claim_of_run_v1(request, request->>'run_id', pools);
   end if;
-  foreach depth in array looks loop
+  loop
     candidates := 0;
     for candidate in
       select head.id, head.workflow_run_id
       from unnest(pools) as p (pool)
       cross join lateral (
-        select id, workflow_run_id, priority, due_at from job
+        select id, workflow_run_id, rank from job
         where status = 'PENDING' and job.pool = p.pool and due_at <= moment
-        order by priority desc, due_at, id limit depth
+        order by rank, id limit depth
       ) head
-      order by head.priority desc, head.due_at, head.id
+      order by head.rank, head.id
       limit depth - seen offset seen
     loop
       candidates := candidates + 1;
-      -- A run that somebody is changing is left to them while there are others.
       perform from workflow_run where id = candidate.workflow_run_id for no key update skip locked;
       if found then
         holds_a_lock := true;
@@ -50,29 +54,30 @@ begin
     end loop;
     exit when candidates < depth - seen;
     seen := depth;
+    depth := depth * 8;
   end loop;
   if locked_out is null then
     return '{}';
+  elsif holds_a_lock then
+    return '{"again": true}';
   end if;
-  -- Waiting while holding another run's lock could be a deadlock.
-  if not holds_a_lock then
-    perform from workflow_run where id = locked_out for no key update;
-  end if;
-  return '{"again": true}';
+  answer := engine_claim_of_run_v1(request, locked_out, pools);
+  return case when answer ? 'job' then answer else '{"again": true}' end;
 end
 $engine$;
 
-create function engine_claim_of_run_v1(request jsonb, pools text[]) returns jsonb language plpgsql as $engine$
+create function engine_claim_of_run_v1(request jsonb, run_id text, pools text[]) returns jsonb
+language plpgsql as $engine$
 declare
   candidate text;
   answer jsonb;
 begin
-  perform from workflow_run where id = request->>'run_id' for no key update;
+  perform from workflow_run where id = run_id for no key update;
   for candidate in
     select id from job
-    where workflow_run_id = request->>'run_id' and pool = any (pools) and status = 'PENDING'
+    where workflow_run_id = run_id and pool = any (pools) and status = 'PENDING'
       and due_at <= coalesce((request->>'now')::timestamptz, clock_timestamp())
-    order by priority desc, due_at, id
+    order by rank, id
   loop
     answer := engine_claim_one_v1(request, candidate);
     if answer ? 'job' then
@@ -92,8 +97,6 @@ declare
   at timestamptz := request->>'at';
   moment timestamptz;
   lease_end timestamptz;
-  is_ours boolean;
-  last_event int;
 begin
   select * into r from workflow_run
   where id = (select workflow_run_id from job where id = wanted) for no key update;
@@ -108,8 +111,7 @@ begin
   select * into j from job where id = wanted for no key update;
   moment := coalesce((request->>'now')::timestamptz, clock_timestamp());
   lease_end := moment + make_interval(secs => (lease->>'seconds')::float8);
-  is_ours := j.status = 'RUNNING' and j.lease_token is not distinct from lease->>'token';
-  if is_ours then
+  if j.status = 'RUNNING' and j.lease_token is not distinct from lease->>'token' then
     update job set lease_until = lease_end, updated_at = at where id = j.id returning * into j;
   elsif (j.status = 'PENDING' and j.due_at <= moment)
     or (j.status = 'RUNNING' and j.lease_until <= moment and j.attempt < j.max_attempts) then
@@ -121,11 +123,12 @@ begin
       status = 'RUNNING', started_at = at, completed_at = null, duration_ms = null, updated_at = at,
       version = version + 1
     where id = s.id returning * into s;
-    update workflow_run set event_seq = event_seq + 1, updated_at = at, version = version + 1
+    update workflow_run set event_seq = event_seq + 1, last_event_at = greatest(last_event_at, at), updated_at = at
     where id = r.id returning * into r;
-    last_event := engine_emit_v1(r.id, r.event_seq - 1, jsonb_build_array(request->'event' || jsonb_build_object(
-      'workflow_run_id', r.id, 'workflow_id', r.workflow_id, 'stage_id', s.stage_id, 'stage_name', s.stage_name,
-      'stage_number', s.stage_number, 'generation', s.generation, 'attempt', j.attempt)), null);
+    perform engine_append_events_v1(jsonb_build_object('run_id', r.id, 'events', jsonb_build_array(
+      request->'event' || jsonb_build_object(
+        'workflow_run_id', r.id, 'workflow_id', r.workflow_id, 'stage_id', s.stage_id, 'stage_name', s.stage_name,
+        'stage_number', s.stage_number, 'generation', s.generation, 'attempt', j.attempt))));
   else
     return jsonb_build_object('later_at', case
       when j.status = 'PENDING' then j.due_at
@@ -142,8 +145,6 @@ begin
   return (
     select coalesce(jsonb_object_agg(stage_id, output_data), '{}') from workflow_stage
     where workflow_run_id = s.workflow_run_id and status = 'COMPLETED' and output_data is not null
-      and execution_group = (
-        select max(execution_group) from workflow_stage
-        where workflow_run_id = s.workflow_run_id and execution_group < s.execution_group));
+      and execution_group = s.execution_group - 1);
 end
 $engine$;

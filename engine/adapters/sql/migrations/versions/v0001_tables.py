@@ -1,4 +1,4 @@
-"""The tables, and the functions that make each transition one statement on PostgreSQL."""
+"""The tables, and the functions that write and claim in one round trip on PostgreSQL."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-_FUNCTIONS = ("engine_apply_rows_v1", "engine_apply_groups_v1", "engine_apply_v1", "engine_claim_v1")
+_FUNCTIONS = ("engine_write_v1", "engine_claim_v1")
 
 
 def upgrade() -> None:
@@ -70,6 +70,7 @@ def _runs() -> None:
         sa.Column("priority", sa.Integer, nullable=False),
         sa.Column("version", sa.Integer, nullable=False),
         sa.Column("event_seq", sa.Integer, nullable=False),
+        sa.Column("last_event_at", Instant),
         sa.Column("group_no", sa.Integer, nullable=False),
         sa.Column("group_open", sa.Integer, nullable=False),
         sa.Column("started_at", Instant),
@@ -134,6 +135,7 @@ def _jobs() -> None:
         sa.Column("pool", BytewiseText, nullable=False),
         sa.Column("status", BytewiseText, nullable=False),
         sa.Column("due_at", Instant, nullable=False),
+        sa.Column("rank", Instant, nullable=False),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("updated_at", Instant, nullable=False),
         sa.Column("priority", sa.Integer, nullable=False),
@@ -193,7 +195,7 @@ def _annotations() -> None:
         sa.Column("scope_id", sa.Text, nullable=False),
         sa.Column("generation", sa.Integer, nullable=False),
         sa.Column("key", BytewiseText, nullable=False),
-        sa.Column("value", Document, nullable=False),
+        sa.Column("value", Document),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("stage_record_id", BytewiseText),
         sa.Column("actor_kind", sa.Text),
@@ -281,10 +283,10 @@ def _indexes_of_runs() -> None:
 
 def _indexes_of_jobs() -> None:
     _index("workflow_stage_due", "workflow_stage", ["next_poll_at"], where="status = 'SUSPENDED'")
-    _index("job_due", "job", ["pool", "priority DESC", "due_at", "id"], where="status = 'PENDING'")
+    _index("job_due", "job", ["pool", "rank", "id"], where="status = 'PENDING'")
     _index("job_leases", "job", ["lease_until"], where="status = 'RUNNING'")
     _index("job_of_run", "job", ["workflow_run_id"])
-    _index("job_open", "job", ["created_at", "id"], where="status IN ('PENDING', 'RUNNING', 'SUSPENDED')")
+    _index("job_open", "job", ["created_at", "id"], where="status IN ('BLOCKED', 'PENDING', 'RUNNING', 'SUSPENDED')")
 
 
 def _indexes_of_the_rest() -> None:

@@ -1,0 +1,131 @@
+"""The transactions of every stage on PostgreSQL: a claim and a write are one round trip, a decision is two.
+
+A decision holds the run's row between its two trips. A process that is frozen there, as Lambda freezes them, would
+block everybody else, so the server ends such a transaction after two seconds, and its decision is made again."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from engine.adapters.sql.changes_json import changes_json, claim_json, claimed, written
+from engine.adapters.sql.driver import as_dbapi_error, call, driver_connection, is_broken
+from engine.adapters.sql.failures import CONDITION_FAILED, LOCK_TIMEOUT, sqlstate
+from engine.adapters.sql.rows import JOB, RUN, STAGE, storable
+from engine.adapters.sql.session import Session
+from engine.adapters.sql.transaction import SqlTx
+from engine.domain.errors import IdempotencyInProgressError
+from engine.domain.records import JobRecord, KeyRecord, RunRecord, StageRecord
+from engine.ports.changes import Changes, Refused, Written
+from engine.ports.clock import Clock
+from engine.ports.persistence import Claim, ClaimRequest, Decision, NoClaim
+from engine.ports.transaction import Tx
+
+_BEGIN = "begin; set local idle_in_transaction_session_timeout = '2s'; "
+
+
+class PostgresTransactions:
+    """`clock` replaces the server's."""
+
+    def __init__(self, engine: Engine, clock: Clock | None) -> None:
+        self._engine, self._clock = engine, clock
+
+    def write(self, changes: Changes) -> Written | Refused:
+        document = changes_json(changes, self._now())
+        try:
+            with driver_connection(self._engine) as connection:
+                answer = call(connection, _query("engine_write_v1", document))
+        except DBAPIError as error:
+            return _refused(error, changes)
+        return written(answer, changes)
+
+    def claim(self, request: ClaimRequest) -> Claim | NoClaim:
+        query = _query("engine_claim_v1", claim_json(request, self._now()))
+        with driver_connection(self._engine) as connection:
+            while (answer := claimed(call(connection, query))) is None:
+                pass
+        return answer
+
+    def decide(self, run_id: str, decision: Decision, job_id: str | None) -> Written | Refused:
+        with self._engine.connect() as connection:
+            locked = _LockedInDatabase(connection, self._clock, run_id, job_id)
+            decided = decision(locked)
+            if isinstance(decided, Refused):
+                locked.send("rollback")
+                return decided
+            document = changes_json(decided, self._now())
+            try:
+                return written(locked.send(f"{_query('engine_write_v1', document)}; commit"), decided)
+            except DBAPIError as error:
+                refused = _refused(error, decided)
+                locked.send("rollback")
+                return refused
+
+    def _now(self) -> datetime | None:
+        return self._clock.now() if self._clock else None
+
+
+class _LockedInDatabase:
+    """`LockedRun`: begins a transaction and holds the run's row until it ends."""
+
+    def __init__(self, connection: Connection, clock: Clock | None, run_id: str, job_id: str | None) -> None:
+        self._connection, self._clock, self._run_id = connection, clock, run_id
+        wanted = {"run_id": run_id} if job_id is None else {"run_id": run_id, "job_id": job_id}
+        answer = self._lock(wanted, begin=_BEGIN)
+        self.run: RunRecord | None = RUN.from_json(answer["run"]) if answer["run"] else None
+        self.job: JobRecord | None = JOB.from_json(answer["job"]) if answer.get("job") else None
+        self.stage: StageRecord | None = STAGE.from_json(answer["stage"]) if answer.get("stage") else None
+        self._whole: dict[str, Any] | None = None
+
+    @property
+    def tx(self) -> Tx:
+        return SqlTx(Session(self._connection, clock=self._clock, writable=False))
+
+    def stages(self) -> Sequence[StageRecord]:
+        found: Iterable[StageRecord] = map(STAGE.from_json, self._read_whole()["stages"] or ())
+        return sorted(found, key=lambda stage: (stage.execution_group, stage.stage_number, stage.id))
+
+    def jobs(self) -> Sequence[JobRecord]:
+        found: Iterable[JobRecord] = map(JOB.from_json, self._read_whole()["jobs"] or ())
+        return sorted(found, key=lambda job: (job.created_at, job.id))
+
+    def send(self, statements: str) -> str:
+        try:
+            return call(self._connection.connection, statements)
+        except Exception as error:
+            wrapped = as_dbapi_error(self._connection.engine, error)
+            if is_broken(wrapped if wrapped is not None else error):
+                self._connection.invalidate()
+            if wrapped is None:
+                raise
+            raise wrapped from error
+
+    def _read_whole(self) -> dict[str, Any]:
+        if self._whole is None:
+            self._whole = self._lock({"run_id": self._run_id, "whole": True})
+        return self._whole
+
+    def _lock(self, wanted: dict[str, Any], begin: str = "") -> dict[str, Any]:
+        answer = self.send(f"{begin}{_query('engine_lock_v1', storable(wanted, 'id'))}")
+        fields: dict[str, Any] = json.loads(answer)
+        return fields
+
+
+def _refused(error: DBAPIError, changes: Changes) -> Refused:
+    if sqlstate(error) == CONDITION_FAILED:
+        return Refused()
+    keys = changes.inserted(KeyRecord)
+    if sqlstate(error) == LOCK_TIMEOUT and keys:
+        raise IdempotencyInProgressError(keys[0].key, keys[0].command_type) from error.orig
+    raise error
+
+
+def _query(function: str, document: str) -> str:
+    """One round trip on every driver: with a bound parameter pg8000 would need three.
+
+    JSON may spell "$" in strings as an escape, and outside of strings has none; so nothing in it can end the quote.
+    """
+    return f"select {function}($${document.replace('$', '\\u0024')}$$)::text"

@@ -1,0 +1,41 @@
+"""Where bodies run."""
+
+import asyncio
+from collections.abc import Collection, Coroutine
+from typing import Any, cast
+
+from engine.domain.errors import StageTimeout
+from engine.ports.executor import Activity, ActivityExecutor
+
+
+class LocalExecutor:
+    """Runs bodies in this process: sync ones inline, async ones on an event loop of their own."""
+
+    def run(self, activity: Activity) -> object:
+        returned = activity.stage.body(activity.context)
+        if not asyncio.iscoroutine(returned):
+            return returned
+        return asyncio.run(_within(cast(Coroutine[Any, Any, object], returned), activity))
+
+
+async def _within(body: Coroutine[Any, Any, object], activity: Activity) -> object:
+    limit = asyncio.timeout(activity.timeout)
+    try:
+        async with limit:
+            return await body
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise StageTimeout(f"stage {activity.stage.id!r} ran longer than its {activity.timeout:g} s") from error
+
+
+class RoutingExecutor:
+    """Runs the stages named in `remote_stage_ids` by `remote` and all others by `local`."""
+
+    def __init__(self, *, remote: ActivityExecutor, remote_stage_ids: Collection[str], local: ActivityExecutor) -> None:
+        self._remote, self._local = remote, local
+        self._remote_stage_ids = frozenset(remote_stage_ids)
+
+    def run(self, activity: Activity) -> object:
+        executor = self._remote if activity.stage.id in self._remote_stage_ids else self._local
+        return executor.run(activity)

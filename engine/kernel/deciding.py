@@ -1,0 +1,76 @@
+"""Reads what a decision needs, and commits it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from engine.domain.ai_calls import Spent
+from engine.domain.records import JobRecord, RunRecord, StageRecord
+from engine.ports.changes import Changes, Reason, Refused, Written
+from engine.ports.deps import Deps
+from engine.ports.persistence import LockedRun, Persistence
+from engine.ports.transaction import AnnotationFilter, Tx
+from engine.transitions.annotations import KnownAnnotations, needs_known
+from engine.transitions.facts import AnnotationDraft
+from engine.transitions.snapshots import RunSnapshot, StageSnapshot
+
+
+def read_run(run_id: str, persistence: Persistence) -> RunSnapshot | None:
+    """The run as it was at one moment; nothing is locked."""
+
+    def read(tx: Tx) -> RunSnapshot | None:
+        run = tx.runs.find(run_id)
+        return RunSnapshot(run, tx.stages.of_run(run_id), tx.jobs.of_run(run_id)) if run else None
+
+    return persistence.read(read)
+
+
+def decide_run(run_id: str, decide: Callable[[RunSnapshot], Changes | Refused], deps: Deps) -> Written | Refused:
+    """Decides with the whole run under its lock."""
+
+    def decision(locked: LockedRun) -> Changes | Refused:
+        return decide(whole_run(locked, locked.run)) if locked.run else Refused(Reason.GHOST)
+
+    return deps.persistence.decide(run_id, decision)
+
+
+def decide_stage(
+    job: JobRecord,
+    decide: Callable[[StageSnapshot], Changes | Refused],
+    deps: Deps,
+    *,
+    needs_whole_run: Callable[[StageSnapshot], bool],
+    annotations: Sequence[AnnotationDraft] = (),
+) -> Written | Refused:
+    """Decides about one job and its stage under the run's lock; reads the others, and annotations, only if needed."""
+
+    def decision(locked: LockedRun) -> Changes | Refused:
+        if locked.run is None:
+            return Refused(Reason.GHOST)
+        if locked.stage is None or locked.job is None:
+            return Refused(Reason.LOST)
+        snapshot = StageSnapshot(run=locked.run, stage=locked.stage, job=locked.job)
+        if needs_whole_run(snapshot):
+            snapshot = replace(snapshot, whole=whole_run(locked, locked.run))
+        if needs_known(annotations):
+            snapshot = replace(snapshot, annotations=known_annotations(annotations, locked))
+        return decide(snapshot)
+
+    return deps.persistence.decide(job.workflow_run_id, decision, job_id=job.id)
+
+
+def known_annotations(drafts: Sequence[AnnotationDraft], locked: LockedRun) -> KnownAnnotations:
+    """Which of them the run has already."""
+    keys = {(draft.record.workflow_run_id, draft.record.key) for draft in drafts}
+    rows = (row for run_id, key in keys for row in locked.tx.annotations.of_run(run_id, AnnotationFilter(key=key)))
+    return frozenset((row.key, row.idempotency_key) for row in rows if row.idempotency_key is not None)
+
+
+def whole_run(locked: LockedRun, run: RunRecord) -> RunSnapshot:
+    return RunSnapshot(run, locked.stages(), locked.jobs())
+
+
+def earlier_spending(stage: StageRecord, deps: Deps) -> Mapping[str, Spent]:
+    """What earlier generations of the run's stages cost, by stage id. Only a rerun has any: others need no look."""
+    if stage.generation == 0:
+        return {}
+    return deps.persistence.read(lambda tx: tx.ai_calls.spent(stage.workflow_run_id))

@@ -1,0 +1,165 @@
+"""Publishes one run's events from the outbox, in order."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import takewhile
+from typing import Any, Self
+
+from engine.domain.errors import EngineError, StoreUnavailable
+from engine.domain.events import Event, parse_event
+from engine.domain.records import OutboxRecord
+from engine.execution.outputs import load_value
+from engine.ports.deps import Deps
+from engine.ports.event_sink import BatchingSink, PartiallyDelivered, SinkUnavailable
+from engine.ports.transaction import Tx
+
+CLAIM_SECONDS = 60.0
+EMIT_SECONDS = CLAIM_SECONDS - 10.0
+FIRST_BACKOFF, LONGEST_BACKOFF = 5.0, 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an event was not published, what to store about it, and who had got it all the same."""
+
+    record: OutboxRecord
+    patch: Mapping[str, Any]
+    delivered: frozenset[str]
+    dead: bool
+    retry_in: float
+
+
+@dataclass(frozen=True, slots=True)
+class FlushCounts:
+    published: int = 0
+    failed: int = 0
+    dead_lettered: int = 0
+
+    def __add__(self, other: Self) -> Self:
+        return replace(
+            self,
+            published=self.published + other.published,
+            failed=self.failed + other.failed,
+            dead_lettered=self.dead_lettered + other.dead_lettered,
+        )
+
+    @property
+    def events(self) -> int:
+        return self.published + self.failed + self.dead_lettered
+
+
+def flush_run(run_id: str, deps: Deps, *, limit: int) -> FlushCounts:
+    """Publishes the run's open events that are due. A refused event holds back the later ones; a dead one lets them
+    pass.
+    """
+    total = FlushCounts()
+    while total.events < limit:
+        counts = _flush_until_refused(run_id, deps, limit=limit - total.events)
+        total += counts
+        if not counts.dead_lettered:
+            break
+    return total
+
+
+def _flush_until_refused(run_id: str, deps: Deps, *, limit: int) -> FlushCounts:
+    """Claims events, emits them with no transaction open, and marks what came of it."""
+    token = deps.ids.token()
+    records = deps.persistence.transact(
+        lambda tx: tx.outbox.claim(run_id, token=token, seconds=CLAIM_SECONDS, limit=limit)
+    )
+    if not records:
+        return FlushCounts()
+    arrived, refusal = _emit_in_order(records, deps)
+    emitted = [record.id for record in records[:arrived]]
+    published = _mark(run_id, token, emitted, refusal, deps, all_emitted=arrived == len(records))
+    is_dead = refusal is not None and refusal.dead
+    return FlushCounts(published, failed=int(refusal is not None and not is_dead), dead_lettered=int(is_dead))
+
+
+def _emit_in_order(records: Sequence[OutboxRecord], deps: Deps) -> tuple[int, Refusal | None]:
+    """How many events arrived, from the first on, and why the next was refused, if it was."""
+    give_up_at = time.monotonic() + EMIT_SECONDS
+    arrived = 0
+    while arrived < len(records) and time.monotonic() < give_up_at:
+        together = _emit_together(records[arrived:], deps)
+        if together == 0:
+            refusal = _emit(records[arrived], deps)
+            if refusal is not None:
+                return arrived, refusal
+        arrived += together or 1
+    return arrived, None
+
+
+def _emit_together(records: Sequence[OutboxRecord], deps: Deps) -> int:
+    """How many of the events a sink of batches took at once. One that failed before is tried by itself."""
+    if not isinstance(deps.event_sink, BatchingSink):
+        return 0
+    events: list[Event] = []
+    for record in takewhile(lambda record: record.last_error is None, records):
+        try:
+            events.append(_event(record, deps))
+        except (EngineError, ValueError):  # told when it is tried by itself
+            break
+    return deps.event_sink.emit_first(events) if len(events) > 1 else 0
+
+
+def _emit(record: OutboxRecord, deps: Deps) -> Refusal | None:
+    skip: frozenset[str] = frozenset()
+    if record.last_error is not None:
+        skip = deps.persistence.read(lambda tx: tx.outbox.delivered(record.id))
+    try:
+        deps.event_sink.emit(_event(record, deps), skip=skip)
+    except (SinkUnavailable, StoreUnavailable) as error:
+        return _refusal(record, error, frozenset(), deps, counts=False)
+    except PartiallyDelivered as error:
+        counts = not isinstance(error.cause, SinkUnavailable)
+        return _refusal(record, error, error.delivered, deps, counts=counts)
+    except Exception as error:  # noqa: BLE001 - sinks and plugins are foreign code; the error is stored with the event
+        return _refusal(record, error, frozenset(), deps, counts=True)
+    return None
+
+
+def _event(record: OutboxRecord, deps: Deps) -> Event:
+    payload = dict(record.payload)
+    if record.event_type == "workflow:completed" and payload.get("output") is not None:
+        payload["output"] = load_value(payload["output"], deps.blob_store)
+    return parse_event(payload, sequence=record.sequence, event_id=record.id, timestamp=record.occurred_at)
+
+
+def _refusal(record: OutboxRecord, error: Exception, delivered: frozenset[str], deps: Deps, *, counts: bool) -> Refusal:
+    tries = record.retry_count + counts
+    dead = counts and tries >= deps.event_sink.max_retries
+    now = deps.clock.now()
+    # Tries that do not count leave no count: waiting as long again as the event has waited doubles all the same.
+    waited = FIRST_BACKOFF * 2 ** max(0, tries - 1) if counts else (now - record.occurred_at).total_seconds()
+    retry_in = min(LONGEST_BACKOFF, max(FIRST_BACKOFF, waited))
+    patch = {
+        "retry_count": tries,
+        "last_error": str(error).replace("\x00", "") or type(error).__name__,
+        "next_attempt_at": None if dead else now + timedelta(seconds=retry_in),
+        "dlq_at": now if dead else None,
+    }
+    return Refusal(record, patch, delivered, dead, retry_in)
+
+
+def _mark(
+    run_id: str, token: str, emitted: Sequence[str], refusal: Refusal | None, deps: Deps, *, all_emitted: bool
+) -> int:
+    at = deps.clock.now()
+    if refusal is not None and not refusal.dead:
+        again = {"type": "outbox.flush", "workflow_run_id": run_id}
+        deps.scheduler.wake(again, at + timedelta(seconds=refusal.retry_in))
+
+    def mark(tx: Tx) -> int:
+        marked = tx.outbox.published(emitted, token=token, at=at) if emitted else 0
+        if refusal is not None:
+            if refusal.delivered:
+                tx.outbox.mark_delivered(refusal.record.id, refusal.delivered)
+            tx.outbox.release_claim(run_id, token=token, patch=refusal.patch, event_id=refusal.record.id)
+        elif not all_emitted:
+            tx.outbox.release_claim(run_id, token=token)
+        return marked
+
+    return deps.persistence.transact(mark)

@@ -1,0 +1,1 @@
+"""The meaning of every transition: pure functions of a snapshot and a fact that give `Changes` or `Refused`."""

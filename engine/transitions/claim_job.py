@@ -1,0 +1,64 @@
+"""A worker takes a job and starts its stage: the decision of the stores without functions of their own.
+
+PostgreSQL takes candidates with SKIP LOCKED in a function of its own (`claim.sql`), the only SQL that knows a status.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
+from engine.domain.records import JobRecord, RunRecord, StageRecord
+from engine.ports.changes import Changes, FromNow, JobUpdate, RunUpdate
+from engine.ports.persistence import ClaimRequest, NoClaim
+from engine.transitions.events import stage_started
+from engine.transitions.moves import move_job, move_stage
+
+_STARTABLE = frozenset({StageStatus.PENDING, StageStatus.FAILED, StageStatus.SUSPENDED, StageStatus.RUNNING})
+
+
+def claim_job(
+    run: RunRecord | None, stage: StageRecord | None, job: JobRecord, request: ClaimRequest, now: datetime
+) -> Changes | NoClaim:
+    """`now` is the store's. Under its own token a job that is held already is only renewed: an answer was lost."""
+    if run is None or run.status is not RunStatus.RUNNING or run.failure_code is not None:
+        return NoClaim()
+    if stage is None or stage.status not in _STARTABLE:
+        return NoClaim()
+    lease = request.lease
+    if job.status is JobStatus.RUNNING and job.lease_token == lease.token:
+        renewed = JobUpdate(ids=(job.id,), set={"lease_until": FromNow(lease.seconds)})
+        return Changes(run_id=run.id, at=request.at, writes=(renewed,))
+    if not _is_claimable(job, now):
+        return NoClaim(later_at=_claimable_at(job))
+    return _start(run, stage, job, request)
+
+
+def _is_claimable(job: JobRecord, now: datetime) -> bool:
+    if job.status is JobStatus.PENDING:
+        return job.due_at <= now
+    return _may_be_taken_over(job) and job.lease_until is not None and job.lease_until <= now
+
+
+def _claimable_at(job: JobRecord) -> datetime | None:
+    if job.status is JobStatus.PENDING:
+        return job.due_at
+    return job.lease_until if _may_be_taken_over(job) else None
+
+
+def _may_be_taken_over(job: JobRecord) -> bool:
+    return job.status is JobStatus.RUNNING and job.attempt < job.max_attempts
+
+
+def _start(run: RunRecord, stage: StageRecord, job: JobRecord, request: ClaimRequest) -> Changes:
+    lease = request.lease
+    started = move_stage(
+        stage, StageStatus.RUNNING, {"started_at": request.at, "completed_at": None, "duration_ms": None}
+    )
+    held = move_job(
+        job,
+        JobStatus.RUNNING,
+        {"worker_id": lease.worker_id, "lease_token": lease.token, "lease_until": FromNow(lease.seconds)},
+    )
+    held = JobUpdate(ids=held.ids, set=held.set, expect=held.expect, add={"attempt": 1})
+    event = stage_started(run, stage, replace(job, attempt=job.attempt + 1), request.at)
+    return Changes(run_id=run.id, at=request.at, run=RunUpdate(ids=(run.id,)), writes=(started, held), events=(event,))

@@ -1,0 +1,81 @@
+"""Facts about one attempt of a stage: how it ended, and what its body recorded meanwhile."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from engine.domain.events import Event
+from engine.domain.records import AnnotationRecord, ArtifactRecord, LogRecord
+from engine.domain.stored_value import Json, StoredValue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    output: StoredValue
+    metrics: Mapping[str, Json] = field(default_factory=dict)
+    embeddings: Mapping[str, Json] | None = None
+    artifacts: tuple[ArtifactRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspended:
+    """`state` is the stored form of `SuspendedState`."""
+
+    state: Mapping[str, Json]
+    next_poll_at: datetime
+    poll_interval_s: float
+    max_wait_until: datetime
+    metrics: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """`retry_in`: seconds until the next attempt, None when there must be none."""
+
+    code: str
+    message: str
+    trace: str | None = None
+    retry_in: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ghost:
+    """Nothing was committed: the run or the job belongs to a later decision. `why` is for the log."""
+
+    why: str
+
+
+type Outcome = Completed | Suspended | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    progress: float
+    message: str | None
+    details: Json
+    at: datetime
+
+    def row(self) -> dict[str, Json]:
+        return {
+            "progress": self.progress,
+            "message": self.message,
+            "details": self.details,
+            "at": self.at.isoformat(),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotationDraft:
+    """An annotation, and the event that tells of it, if one is wanted."""
+
+    record: AnnotationRecord
+    event: Event | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What a body has logged, reported and annotated since its last heartbeat."""
+
+    logs: tuple[LogRecord, ...] = ()
+    progress: Progress | None = None
+    annotations: tuple[AnnotationDraft, ...] = ()

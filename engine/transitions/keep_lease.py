@@ -1,0 +1,47 @@
+"""A worker is still at it: its lease is renewed, and what the body has recorded can be seen."""
+
+from datetime import datetime
+
+from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
+from engine.domain.records import RunRecord
+from engine.ports.changes import Changes, Check, Condition, FromNow, Insert, JobUpdate, RunUpdate, StageUpdate, Write
+from engine.ports.persistence import Claim
+from engine.transitions.context import DecisionContext
+from engine.transitions.events import stage_progress
+from engine.transitions.facts import Recorded
+
+_WANTED: Condition = {"status": RunStatus.RUNNING, "failure_code": None}
+
+
+def keep_lease(claim: Claim, recorded: Recorded, seconds: float, context: DecisionContext) -> Changes:
+    """Holds while the run wants the job. Without progress the run's row is only looked at, not written."""
+    run, stage, job, progress = claim.run, claim.stage, claim.job, recorded.progress
+    renewed = _renewed(job.id, job.lease_token, seconds)
+    logs: tuple[Write, ...] = (Insert(rows=recorded.logs, skip_existing=True),) if recorded.logs else ()
+    if progress is None:
+        return Changes(run_id=run.id, at=context.at, writes=(_is_wanted_by(run.id), renewed, *logs))
+    reported = StageUpdate(ids=(stage.id,), set={"progress": progress.row()}, expect={"status": StageStatus.RUNNING})
+    return Changes(
+        run_id=run.id,
+        at=context.at,
+        run=RunUpdate(ids=(run.id,), expect=_WANTED),
+        writes=(reported, renewed, *logs),
+        events=(stage_progress(run, stage, progress),),
+    )
+
+
+def renew_lease(run_id: str, job_id: str, token: str, seconds: float, at: datetime) -> Changes:
+    """The lease alone, for whoever watches over a process that runs the body."""
+    return Changes(run_id=run_id, at=at, writes=(_is_wanted_by(run_id), _renewed(job_id, token, seconds)))
+
+
+def _is_wanted_by(run_id: str) -> Check:
+    return Check(record=RunRecord, id=run_id, expect=_WANTED)
+
+
+def _renewed(job_id: str, token: str | None, seconds: float) -> JobUpdate:
+    return JobUpdate(
+        ids=(job_id,),
+        set={"lease_until": FromNow(seconds)},
+        expect={"status": JobStatus.RUNNING, "lease_token": token},
+    )

@@ -1,0 +1,159 @@
+"""A run begins: it is created, started, or run again from one of its stages."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from engine.definition.workflow import Workflow
+from engine.domain.events import Event, WorkflowCreated, WorkflowStarted
+from engine.domain.lifecycle import OPEN_JOBS, JobStatus, RunStatus
+from engine.domain.records import KeyRecord, RunRecord, StageRecord
+from engine.domain.stored_value import StoredValue
+from engine.ports.changes import Changes, Delete, Insert, JobUpdate, Reason, Record, Refused, RunPatch, RunUpdate, Write
+from engine.transitions.annotations import KnownAnnotations, without_repeats
+from engine.transitions.context import DecisionContext
+from engine.transitions.events import names_of_run
+from engine.transitions.facts import AnnotationDraft
+from engine.transitions.moves import move_run
+from engine.transitions.open_group import Opening, open_group
+from engine.transitions.snapshots import RunSnapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCreation:
+    """A run to insert, PENDING or, to start at once, RUNNING; the key it was asked for under, what was attached to
+    it."""
+
+    run: RunRecord
+    key: KeyRecord | None = None
+    annotations: tuple[AnnotationDraft, ...] = ()
+
+
+def create_run(creation: RunCreation, workflow: Workflow[Any, Any], context: DecisionContext) -> Changes:
+    run, drafts = creation.run, without_repeats(creation.annotations)
+    told = tuple(draft.event for draft in drafts if draft.event is not None)
+    names = names_of_run(run, context.at)
+    events: tuple[Event, ...] = (*told, WorkflowCreated(**names))
+    opening: Opening | None = None
+    if run.status is RunStatus.RUNNING:
+        opening = open_group(workflow, run, 1, context)
+        events = (*events, WorkflowStarted(**names))
+        run = replace(run, group_no=opening.group_no, group_open=opening.open)
+    records = tuple(draft.record for draft in drafts)
+    return Changes(
+        run_id=run.id,
+        at=context.at,
+        run=Insert(rows=(run,)),
+        writes=(
+            *((Insert(rows=(creation.key,)),) if creation.key else ()),
+            *(opening.writes if opening else ()),
+            *((Insert(rows=records),) if records else ()),
+        ),
+        events=events,
+        causation_id=creation.key.key if creation.key else None,
+    )
+
+
+def start_run(run: RunRecord, workflow: Workflow[Any, Any], context: DecisionContext) -> Changes:
+    """PENDING to RUNNING, with the first group."""
+    opening = open_group(workflow, run, 1, context)
+    patch: RunPatch = {"started_at": context.at, "group_no": opening.group_no, "group_open": opening.open}
+    return Changes(
+        run_id=run.id,
+        at=context.at,
+        run=move_run(run, RunStatus.RUNNING, patch),
+        writes=opening.writes,
+        events=(WorkflowStarted(**names_of_run(run, context.at)), *opening.events),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rerun:
+    """Run again from the group of `from_stage_id`, whose own input is replaced by `input_data` where it is given."""
+
+    from_stage_id: str
+    group_no: int
+    input_data: StoredValue | None = None
+    key: KeyRecord | None = None
+
+
+def removed_by(snapshot: RunSnapshot, group_no: int) -> list[StageRecord]:
+    """The stage records that a rerun from that group replaces."""
+    return [stage for stage in snapshot.stages if stage.execution_group >= group_no]
+
+
+def next_generation(removed: list[StageRecord]) -> int:
+    return max((stage.generation for stage in removed), default=-1) + 1
+
+
+def rerun(
+    snapshot: RunSnapshot, fact: Rerun, workflow: Workflow[Any, Any], context: DecisionContext
+) -> Changes | Refused:
+    """Replaces stages by new records of the next generation; jobs of the old ones never run against the new."""
+    run = snapshot.run
+    if run.status not in {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED}:
+        return Refused(Reason.GHOST)
+    removed = removed_by(snapshot, fact.group_no)
+    opening = open_group(workflow, run, fact.group_no, context, generation=next_generation(removed))
+    patch: RunPatch = {
+        "output": None,
+        "started_at": context.at,
+        "completed_at": None,
+        "duration_ms": None,
+        "failure_code": None,
+        "failure_message": None,
+        "group_no": opening.group_no,
+        "group_open": opening.open,
+    }
+    event = WorkflowStarted(**names_of_run(run, context.at), from_stage_id=fact.from_stage_id)
+    return Changes(
+        run_id=run.id,
+        at=context.at,
+        run=move_run(run, RunStatus.RUNNING, patch, expect={"version": run.version}),
+        writes=(
+            *((Insert(rows=(fact.key,)),) if fact.key else ()),
+            *_replaced(snapshot, removed),
+            *_with_input(opening.writes, fact),
+        ),
+        events=(event,),
+        causation_id=fact.key.key if fact.key else None,
+    )
+
+
+def _replaced(snapshot: RunSnapshot, removed: list[StageRecord]) -> tuple[Write, ...]:
+    ids = tuple(stage.id for stage in removed)
+    orphaned = tuple(job.id for job in snapshot.jobs if job.stage_record_id in ids and job.status in OPEN_JOBS)
+    cancelled = (JobUpdate(ids=orphaned, set={"status": JobStatus.CANCELLED}),) if orphaned else ()
+    return (*((Delete(record=StageRecord, ids=ids),) if ids else ()), *cancelled)
+
+
+def _with_input(writes: tuple[Write, ...], fact: Rerun) -> tuple[Write, ...]:
+    if fact.input_data is None:
+        return writes
+
+    def overridden(row: Record) -> Record:
+        if not isinstance(row, StageRecord) or row.stage_id != fact.from_stage_id:
+            return row
+        return replace(row, input_data=fact.input_data)
+
+    return tuple(
+        replace(write, rows=tuple(overridden(row) for row in write.rows)) if isinstance(write, Insert) else write
+        for write in writes
+    )
+
+
+def attach(
+    run: RunRecord, drafts: tuple[AnnotationDraft, ...], known: KnownAnnotations, at: datetime
+) -> Changes | Refused:
+    """Annotations from outside. Those whose (key, idempotency key) is `known` are repeats: they and their events go."""
+    new = without_repeats(drafts, known)
+    if not new:
+        return Refused(Reason.REPEAT)
+    told = tuple(draft.event for draft in new if draft.event is not None)
+    return Changes(
+        run_id=run.id,
+        at=at,
+        run=RunUpdate(ids=(run.id,)) if told else None,
+        writes=(Insert(rows=tuple(draft.record for draft in new), skip_existing=True),),
+        events=told,
+    )
