@@ -1,4 +1,4 @@
-"""`make bench`: what a trivial run costs on each store, and what imports cost.
+"""`make bench`: the cost of a trivial run on each store, and of imports.
 
 Quote ratios of one call; these machines are noisy.
 """

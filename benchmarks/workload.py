@@ -1,4 +1,4 @@
-"""The trivial pipeline that is measured, and how one process runs it."""
+"""The measured pipeline, and its run in one process."""
 
 import statistics
 import time
@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from engine import Stage, StageContext, define_stage, define_workflow
+from engine.adapters.local.job_transport import InProcessJobTransport
 from engine.adapters.local.logging_sink import LoggingSink
 from engine.adapters.local.timers import InProcessTimers
 from engine.adapters.memory.blob_store import InMemoryBlobStore
@@ -18,7 +19,6 @@ from engine.hosts import WorkerHost, run_and_wait
 from engine.hosts.job_runner import JobReport, JobRunner
 from engine.hosts.lease_keeper import LeaseKeeper
 from engine.kernel import Deps, Kernel, LocalExecutor, OutboxFlush, RunCreate
-from engine.adapters.local.job_transport import InProcessJobTransport
 from engine.ports.persistence import Persistence
 from engine.testing.kernel import Workflows
 

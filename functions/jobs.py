@@ -37,7 +37,7 @@ def _notify_overdue(host: ServerlessHost) -> None:
     try:
         host.notify_overdue()
     except StoreError:
-        logger.warning("overdue jobs were not looked for", exc_info=True)
+        logger.warning("could not look for overdue jobs", exc_info=True)
 
 
 def _job(record: SQSRecord, host: ServerlessHost, context: LambdaContext) -> None:

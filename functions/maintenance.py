@@ -36,7 +36,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             return _direct(event)
         case _:
             measure(Metric.EVENTS_REFUSED)
-            raise InvalidInput(f"event with the keys {sorted(event)} is no batch, schedule, command or read")
+            raise InvalidInput(f"event with the keys {sorted(event)} is not a batch, schedule, command or read")
 
 
 def _wake(record: SQSRecord, host: ServerlessHost) -> None:

@@ -475,7 +475,7 @@ MUTANTS = (
         "sqlite",
     ),
     Mutant(
-        "a batch is booked once",
+        "a batch is recorded once",
         "engine/ai/call_log.py",
         "            if not _close(batch_id, calls, tx):",
         "            if not _close(batch_id, calls, tx) and not calls:",
@@ -499,11 +499,11 @@ MUTANTS = (
         "",
     ),
     Mutant(
-        "a stream that is left is booked",
+        "an abandoned stream is recorded",
         "engine/ai/streams.py",
         "        if self._call is not None and not self._ended:\n            self.close()",
         "        pass",
-        f"{AI}/test_text.py::test_a_stream_whose_reader_stops_early_is_booked",
+        f"{AI}/test_text.py::test_a_stream_whose_reader_stops_early_is_recorded",
         "",
     ),
     Mutant(

@@ -88,7 +88,7 @@ def _outbox_records(changes: Changes, last: int, at: datetime) -> list[OutboxRec
             workflow_run_id=changes.run_id,
             sequence=sequence,
             event_type=event.type,
-            payload=event.payload(),
+            payload=event.stored_payload(),
             occurred_at=at,
             causation_id=changes.causation_id,
         )

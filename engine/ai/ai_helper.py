@@ -276,7 +276,7 @@ class AIHelper:
         """A batch of requests at half the price. `provider`: anthropic, google or openai; by default the model's."""
         return Batch(self.aio.batch(model, provider, price=price))
 
-    def create_child(self, segment: str, id: str) -> "AIHelper":  # noqa: A002 — the word of the seed
+    def create_child(self, segment: str, id: str) -> "AIHelper":  # noqa: A002 — a parameter of the public API
         """A helper with the subtopic `{topic}.{segment}.{id}`. Its calls count in both topics."""
         context = self._context
         return AIHelper(

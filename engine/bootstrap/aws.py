@@ -20,10 +20,10 @@ from engine.adapters.system import SystemClock, SystemIds
 from engine.bootstrap.models import stage_ai, with_model_keys
 from engine.bootstrap.registry import load_registry
 from engine.domain.errors import SettingsError
+from engine.execution.attempt import Attempt
 from engine.execution.executors import LocalExecutor
 from engine.hosts.options import HostOptions
 from engine.hosts.serverless import ServerlessHost
-from engine.execution.attempt import Attempt
 from engine.kernel.kernel import Kernel
 from engine.ports.clock import Clock
 from engine.ports.deps import Deps
@@ -97,7 +97,9 @@ class AwsEngine:
     def dead_letters(self) -> QueueMessages:
         """The queue for undecodable messages. Raises `SettingsError` when none is configured."""
         if self.settings.dead_letter_queue_url is None:
-            raise SettingsError("ENGINE_DEAD_LETTER_QUEUE_URL is not set, and a message that cannot be read came in")
+            raise SettingsError(
+                "ENGINE_DEAD_LETTER_QUEUE_URL is not set, so an undecodable message cannot be kept; set it"
+            )
         return QueueMessages(self.clients, self.settings.dead_letter_queue_url)
 
 

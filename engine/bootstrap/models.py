@@ -26,8 +26,8 @@ def with_model_keys(settings: Settings, keys: Mapping[str, Json]) -> Settings:
     wrong = sorted(name for name, key in keys.items() if not name.endswith(KEY_SUFFIX) or not isinstance(key, str))
     if wrong:
         raise SettingsError(
-            f"{settings.model_keys_secret}: {', '.join(wrong)} is no key of a provider; it holds a text for each "
-            f"variable such as OPENAI{KEY_SUFFIX}"
+            f"{settings.model_keys_secret}: {', '.join(wrong)} is not a key of a provider; the secret holds a text for "
+            f"each variable such as OPENAI{KEY_SUFFIX}"
         )
     given = {name: str(key) for name, key in keys.items()}
     os.environ.update(given)

@@ -33,7 +33,7 @@ class WorkflowRegistry:
 def _workflow(workflow_id: str, target: str) -> Workflow[Any, Any]:
     workflow = _attribute(target, f"workflow {workflow_id!r}")
     if not isinstance(workflow, Workflow):
-        raise SettingsError(f"workflow {workflow_id!r}: {target} is no workflow; end its definition with .build()")
+        raise SettingsError(f"workflow {workflow_id!r}: {target} is not a workflow; end its definition with .build()")
     if workflow.id != workflow_id:
         raise SettingsError(f"workflow {workflow_id!r}: {target} has the id {workflow.id!r}; use one id for both")
     return workflow

@@ -1,7 +1,7 @@
 """The local cloud of `engine dev --cloud` and `engine run --cloud`, and running a workflow in it."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -13,10 +13,12 @@ from engine.cli.interruption import Interruption
 from engine.cli.invocation import LOCAL, Invocation
 from engine.cli.printing import note
 from engine.cli.run_report import report_run
-from engine.cli.watching import StopReason, view_for, watch
+from engine.cli.views import view_for
+from engine.cli.watching import StopReason, watch
+from engine.domain.blob_keys import run_prefix
 from engine.domain.errors import RefusedError
-from engine.domain.lifecycle import TERMINAL
-from engine.domain.stored_value import Json
+from engine.domain.lifecycle import ENDED_RUNS
+from engine.kernel.commands import RunCreate
 
 if TYPE_CHECKING:
     from engine.bootstrap.aws import AwsEngine
@@ -42,13 +44,13 @@ def local_cloud(invocation: Invocation) -> Iterator["LocalCloud"]:
         yield cloud
 
 
-def run_in_cloud(invocation: Invocation, command: Mapping[str, Json], *, follow: bool, timeout: float | None) -> int:
+def run_in_cloud(invocation: Invocation, command: RunCreate, *, follow: bool, timeout: float | None) -> int:
     """Creates the run in the home's local cloud, or in a temporary one. Gives the exit code."""
     with _connected(invocation) as (engine, stays):
         run_id = engine.kernel.dispatch(command).workflow_run_id
         view = view_for(as_json=invocation.json, lines=follow)
         with Interruption() as interruption:
-            workflow = engine.registry.get_workflow(str(command["workflow_id"]))
+            workflow = engine.registry.get_workflow(command.workflow_id)
             follower = Follower(engine.kernel.reads, run_id, workflow)
             stopped = watch(follower, view, interruption, timeout, every=invocation.look_every)
             there = replace(invocation, stack=LOCAL)
@@ -56,9 +58,9 @@ def run_in_cloud(invocation: Invocation, command: Mapping[str, Json], *, follow:
             _say_where(engine, run_id)
             if not stays:
                 note(
-                    "this cloud ends here; `engine dev --cloud` starts one that stays, to look into with --stack local"
+                    "this local cloud ends now; `engine dev --cloud` starts one that stays, for use with --stack local"
                 )
-        if status in TERMINAL:
+        if status in ENDED_RUNS:
             return OF_STATUS[status]
         note("the run had not ended")
         return ExitCode.TIMEOUT if stopped is StopReason.TIMEOUT else interruption.exit_code
@@ -72,8 +74,8 @@ def _connected(invocation: Invocation) -> Iterator[tuple["AwsEngine", bool]]:
     if environment := running(invocation.settings().home):
         if invocation.ai_base_url is not None:
             raise RefusedError(
-                "the local cloud that runs here has models of its own; leave out --fake-ai, and start it with "
-                "`engine dev --cloud --fake-ai` if it should make answers up"
+                "the running local cloud has its own models; leave out --fake-ai, or restart the cloud with "
+                "`engine dev --cloud --fake-ai`"
             )
         with connect(environment) as engine:
             yield engine, True
@@ -91,7 +93,7 @@ def _say_where(engine: "AwsEngine", run_id: str) -> None:
         time.sleep(0.05)
         events = reads.events(run_id)
     published = sum(each.published_at is not None for each in events)
-    blobs = sum(1 for _ in engine.kernel.deps.blob_store.list(f"workflow-v2/{run.workflow_type}/{run_id}"))
+    blobs = sum(1 for _ in engine.kernel.deps.blob_store.list(run_prefix(run)))
     settings = engine.settings
     there = f"{counted(published, 'event')} on the bus {settings.event_bus}"
     note(f"in the cloud: {there}, {counted(blobs, 'blob')} in s3://{settings.bucket}")

@@ -23,14 +23,16 @@ def dev(
     ctx: typer.Context,
     *,
     cloud: Annotated[bool, typer.Option("--cloud", help="Emulated AWS, PostgreSQL and the real handlers.")] = False,
-    fake_ai: Annotated[bool, typer.Option("--fake-ai", help="A server of models that are made up.")] = False,
+    fake_ai: Annotated[
+        bool, typer.Option("--fake-ai", help="A server that answers model calls with made-up text.")
+    ] = False,
 ) -> None:
     """Run a deployment or fake models, or both, on this machine until SIGTERM or Ctrl-C. Everything is removed then."""
     invocation: Invocation = ctx.obj
     if fake_ai:
         invocation = ctx.with_resource(invocation.with_fake_ai(kept=not cloud))
     if not cloud and not fake_ai:
-        raise InvalidInput("say what to run: engine dev --cloud, engine dev --fake-ai, or both")
+        raise InvalidInput("there is nothing to run; use engine dev --cloud, engine dev --fake-ai, or both")
     with Interruption() as interruption:
         if not cloud:
             _say_models(invocation)
@@ -39,7 +41,7 @@ def dev(
         with local_cloud(invocation) as running:
             _say(running, invocation)
             interruption.wait(None)
-        note("stopped; nothing is left")
+        note("stopped; everything was removed")
 
 
 def _say_models(invocation: Invocation) -> None:

@@ -11,7 +11,7 @@ from engine.cli.printing import note, say, say_json, say_table
 from engine.domain.errors import NotFound
 from engine.kernel.commands import PluginReplayDLQ
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="See and replay events nobody could handle.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="List, show and replay dead letters.")
 
 EventType = Annotated[str | None, typer.Option("--type", help="Only events of this type, such as stage:failed.")]
 
@@ -21,7 +21,7 @@ def list_dead(
     ctx: typer.Context,
     *,
     event_type: EventType = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="The maximum number.")] = 100,
 ) -> None:
     """List dead letters, oldest first."""
     invocation: Invocation = ctx.obj
@@ -56,7 +56,7 @@ def replay(
     ctx: typer.Context,
     *,
     event_type: EventType = None,
-    limit: Annotated[int, typer.Option("--max", min=1, max=10_000, help="How many at most.")] = 100,
+    limit: Annotated[int, typer.Option("--max", min=1, max=10_000, help="The maximum number.")] = 100,
 ) -> None:
     """Put dead letters back into the outbox."""
     invocation: Invocation = ctx.obj

@@ -8,6 +8,9 @@ from engine.cli.run_cost import unknown_calls
 from engine.domain.records import ArtifactRecord, JobRecord, OutboxRecord, RunRecord, StageRecord
 from engine.domain.stored_value import Json
 from engine.ports.reads import Reads, RunView
+from engine.ports.transaction import AnnotationFilter
+
+MOST_ANNOTATIONS = 1_000_000
 
 
 def run_summary(run: RunRecord) -> dict[str, Json]:
@@ -41,7 +44,7 @@ def run_document(reads: Reads, view: RunView) -> dict[str, Json]:
     }
 
 
-def export_document(reads: Reads, view: RunView, annotations: Sequence[object]) -> dict[str, Json]:
+def export_document(reads: Reads, view: RunView) -> dict[str, Json]:
     """Everything stored of a run, with its values; artifacts by name, size and SHA-256."""
     run = view.run
     values = {stage.stage_id: _values(reads, stage) for stage in view.stages}
@@ -57,7 +60,7 @@ def export_document(reads: Reads, view: RunView, annotations: Sequence[object]) 
         "jobs": view.jobs,
         "logs": Logs(reads, run.id).new(),
         "events": [event_document(event) for event in Events(reads, run.id).new()],
-        "annotations": annotations,
+        "annotations": reads.annotations(run.id, AnnotationFilter(limit=MOST_ANNOTATIONS)),
     }
 
 

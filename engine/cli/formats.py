@@ -22,7 +22,7 @@ def parse_duration(text: str) -> timedelta:
     try:
         return timedelta(seconds=float(match[1]) * _UNITS[match[2] or "s"])
     except OverflowError as error:
-        raise InvalidInput(f"{text!r} is longer than any run lives; write fewer days") from error
+        raise InvalidInput(f"{text!r} is too long a duration; write fewer days") from error
 
 
 def seconds(value: float) -> str:

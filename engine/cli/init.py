@@ -25,9 +25,10 @@ TEMPLATES = {
 
 @app.command("init")
 def make_project(
-    ctx: typer.Context, folder: Annotated[Path, typer.Argument(metavar="DIR", help="New, or without these files.")]
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, or one without these files.")],
 ) -> None:
-    """Make a small project with a workflow that is ready to run. Overwrites nothing."""
+    """Create a small project with a workflow that runs. Overwrites nothing."""
     invocation: Invocation = ctx.obj
     templates = resources.files("engine.cli") / "project"
     targets = {folder / name: templates / template for name, template in TEMPLATES.items()}

@@ -38,12 +38,12 @@ def run_input(given: str | None, workflow: AnyWorkflow, *, elsewhere: bool = Fal
 
 def stage_input(given: str) -> Json:
     """The JSON input of one stage, which is validated when the stage runs. Raises `InvalidInput`."""
-    return _value_of(given, "--input", _means_nothing)
+    return _value_of(given, "--input", _no_file)
 
 
 def run_config(given: str | None, workflow: AnyWorkflow) -> dict[str, dict[str, Json]]:
     """The given options, validated against the workflow. Raises `InvalidInput`."""
-    value = {} if given is None else _value_of(given, "--config", _means_nothing)
+    value = {} if given is None else _value_of(given, "--config", _no_file)
     if not isinstance(value, dict):
         raise InvalidInput(f"--config is {_brief(json.dumps(value))}; give an object with the options of each stage")
     workflow.validate_config(value)
@@ -79,11 +79,11 @@ def _from_file(given: str, option: str, of_file: OfFile) -> Json:
         return _parsed(_text(path, option), f"{option}: {given!r}")
     value = of_file(path)
     if value is None:
-        raise InvalidInput(f"{option}: {given!r} is not a .json file, and a file of another kind means nothing here")
+        raise InvalidInput(f"{option}: {given!r} is not a .json file, and no file of another kind is accepted here")
     return value
 
 
-def _means_nothing(_path: Path) -> None:
+def _no_file(_path: Path) -> None:
     return None
 
 
@@ -99,7 +99,7 @@ def _sent(workflow: AnyWorkflow) -> OfFile:
         if "content" not in fields and "path" not in fields:
             return None
         if "content" not in fields or path.stat().st_size > _MOST_CONTENT:
-            why = "it is more than 4 MiB" if "content" in fields else "its path means nothing there"
+            why = "it is more than 4 MiB" if "content" in fields else "its path does not exist there"
             raise InvalidInput(
                 f"--input: {str(path)!r} cannot be sent to the stack: {why}; put it where the stack can read it, and"
                 " give JSON that says where"

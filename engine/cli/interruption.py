@@ -44,4 +44,4 @@ class Interruption:
 
 
 def say_stopping(grace: float) -> None:
-    note(f"stopping: what runs now has {grace:g} s to end; interrupt again to stop at once")
+    note(f"stopping: running stages have {grace:g} s to end; interrupt again to stop at once")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from engine.bootstrap.client import Client
     from engine.bootstrap.embedded import Engine
 
-FakeAI = Annotated[bool, typer.Option("--fake-ai", help="Models made up here: no key, no cost.")]
+FakeAI = Annotated[bool, typer.Option("--fake-ai", help="Answer model calls with made-up text: no key, no cost.")]
 
 LOCAL = "local"
 """The name of the stack that means the home's local cloud."""
@@ -124,7 +124,9 @@ class Invocation:
 
         settings = self.settings()
         if not create and settings.database_url is None and not (settings.home / "engine.db").exists():
-            raise NoDatabaseYet(f"no runs in {str(settings.home)!r} yet; start one with `engine run`, or say --home")
+            raise NoDatabaseYet(
+                f"no runs in {str(settings.home)!r} yet; start one with `engine run`, or give another --home"
+            )
         with open_engine(settings, reading=not create) as engine:
             yield engine
 

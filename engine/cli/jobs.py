@@ -8,17 +8,17 @@ from engine.cli.formats import instant, short_id
 from engine.cli.invocation import Invocation
 from engine.cli.printing import on_terminal, say_json, say_table
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="See the jobs that wait or run.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="List waiting and running jobs.")
 
 
 @app.callback()
 def jobs() -> None:
-    """See the jobs that wait or run."""
+    """List waiting and running jobs."""
 
 
 @app.command("list")
 def list_jobs(
-    ctx: typer.Context, *, limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100
+    ctx: typer.Context, *, limit: Annotated[int, typer.Option(min=1, help="The maximum number.")] = 100
 ) -> None:
     """List jobs that have not ended, oldest first."""
     invocation: Invocation = ctx.obj

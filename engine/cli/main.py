@@ -22,20 +22,20 @@ OF_STACKS = ("run", "runs", "jobs", "dlq", "outbox")
 
 class EngineCommands(LazyGroup):
     listed: ClassVar[Mapping[str, Listed]] = {
-        "init": Listed("Make a small project with a workflow that is ready to run."),
-        "run": Listed("Run a workflow and show how it goes; --resume goes on with a run."),
+        "init": Listed("Create a small project with a workflow that runs."),
+        "run": Listed("Run a workflow and show its progress; --resume continues a run."),
         "runs": Listed("List, show, watch, cancel, rerun and export runs."),
-        "workflows": Listed("List, show and draw the workflows there are."),
+        "workflows": Listed("List, show and draw workflows."),
         "dev": Listed("Run a deployment on this machine."),
-        "worker": Listed("Work on all runs until stopped."),
-        "jobs": Listed("See the jobs that wait or run."),
-        "models": Listed("List the models there are, and what they cost."),
-        "outbox": Listed("See and publish the events that wait."),
-        "dlq": Listed("See and replay events nobody could handle."),
-        "tick": Listed("Do the maintenance once.", "maintenance"),
-        "prune": Listed("Delete old runs and what belongs to them.", "maintenance"),
+        "worker": Listed("Run jobs until stopped."),
+        "jobs": Listed("List waiting and running jobs."),
+        "models": Listed("List models and their prices."),
+        "outbox": Listed("Show and publish waiting events."),
+        "dlq": Listed("List, show and replay dead letters."),
+        "tick": Listed("Run one maintenance tick.", "maintenance"),
+        "prune": Listed("Delete old runs with their rows and files.", "maintenance"),
         "migrate": Listed("Bring the database up to date.", "maintenance"),
-        "doctor": Listed("Check what is configured, reachable and up to date.", "maintenance"),
+        "doctor": Listed("Check configuration, connections and schema.", "maintenance"),
     }
 
 
@@ -58,12 +58,12 @@ def engine(
     ctx: typer.Context,
     *,
     profile: Annotated[
-        str | None, typer.Option(help="Where state lives.", envvar="ENGINE_PROFILE", show_envvar=True)
+        str | None, typer.Option(help="The profile: embedded or aws.", envvar="ENGINE_PROFILE", show_envvar=True)
     ] = None,
     home: Annotated[Path | None, typer.Option(help="Folder of the embedded profile.", show_default=".engine")] = None,
     database_url: Annotated[str | None, typer.Option(help="PostgreSQL instead of the embedded database.")] = None,
     stack: Annotated[str | None, typer.Option(help=f"A deployed stack, for {', '.join(OF_STACKS)}.")] = None,
-    output: Annotated[OutputFormat, typer.Option("--output", "-o", help="Form of the answer.")] = OutputFormat.TEXT,
+    output: Annotated[OutputFormat, typer.Option("--output", "-o", help="Output format.")] = OutputFormat.TEXT,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     _version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=say_version, is_eager=True)
@@ -72,7 +72,7 @@ def engine(
     """Durable, typed workflows. These options may also stand after the command."""
     if stack is not None and ctx.invoked_subcommand not in OF_STACKS:
         raise InvalidInput(
-            f"--stack goes with {', '.join(OF_STACKS)}; engine {ctx.invoked_subcommand} is of this machine"
+            f"--stack works with {', '.join(OF_STACKS)}; engine {ctx.invoked_subcommand} runs on this machine only"
         )
     ctx.obj = Invocation(profile=profile, home=home, database_url=database_url, stack=stack, output=output, debug=debug)
 

@@ -84,5 +84,5 @@ def doctor(ctx: typer.Context) -> None:
             if check.remedy:
                 say(f"     {'':<{width}}  {check.remedy}")
     if wrong := [check.name for check in checks if not check.ok]:
-        note(f"error: not in order: {', '.join(wrong)}")
+        note(f"error: failed checks: {', '.join(wrong)}")
         raise typer.Exit(ExitCode.FAILED)

@@ -12,7 +12,7 @@ from engine.cli.invocation import Invocation
 from engine.cli.printing import note, say, say_fields, say_json, say_table
 from engine.domain.errors import SettingsError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="List the models there are, and what they cost.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="List models and their prices.")
 
 MILLION = 1_000_000
 
@@ -25,12 +25,12 @@ def models() -> None:
 @app.command("list")
 def list_them(
     ctx: typer.Context,
-    text: Annotated[str | None, typer.Argument(help="Only names with this in them.")] = None,
+    text: Annotated[str | None, typer.Argument(help="Only models whose name contains this.")] = None,
     *,
     provider: Annotated[str | None, typer.Option(help="Only models of this provider.")] = None,
     mode: Annotated[Literal["chat", "embedding"] | None, typer.Option(help="Only models of this kind.")] = None,
     batches: Annotated[bool, typer.Option("--batches", help="Only models with a price for batches.")] = False,
-    retired: Annotated[bool, typer.Option("--retired", help="Also models that are gone.")] = False,
+    retired: Annotated[bool, typer.Option("--retired", help="Include retired models.")] = False,
 ) -> None:
     """List models by name, with their prices for a million tokens."""
     where = ModelFilter(

@@ -11,7 +11,7 @@ from engine.cli.invocation import Invocation
 from engine.cli.printing import say, say_json
 from engine.kernel.commands import OutboxFlush
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="See and publish the events that wait.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Show and publish waiting events.")
 
 
 @app.command("list")
@@ -36,7 +36,7 @@ def flush(
     ctx: typer.Context,
     *,
     run: Annotated[str | None, typer.Option(help="Only events of this run.")] = None,
-    limit: Annotated[int, typer.Option("--max", min=1, max=10_000, help="How many at most.")] = 1000,
+    limit: Annotated[int, typer.Option("--max", min=1, max=10_000, help="The maximum number.")] = 1000,
 ) -> None:
     """Publish waiting events in order."""
     invocation: Invocation = ctx.obj

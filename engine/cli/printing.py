@@ -89,4 +89,3 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
 
 def _cell(text: str) -> Text:
     return Text(text, style=COLOURS.get(text, ""))
-

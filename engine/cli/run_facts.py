@@ -20,8 +20,6 @@ from engine.domain.records import AnnotationRecord, ArtifactRecord, LogRecord
 from engine.ports.reads import Reads
 from engine.reading.reads import StoredReads
 
-MOST_ANNOTATIONS = 1_000_000
-
 
 def say_logs(reads: Reads, run_id: str, *, stage_id: str | None, follow: float | None, json: bool) -> None:
     """Prints the run's logs. `follow` is the polling interval in seconds until the run has ended; None reads once.

@@ -45,7 +45,7 @@ def say_runs(page: Page) -> None:
     headers = ("run", "workflow", "status", "created", "took", "cost", "error")
     say_table(headers, rows, empty="no runs; start one with: engine run WORKFLOW --input FILE")
     if page.cursor is not None:
-        note(f"there are more: add --before {short_id(page.cursor, ids) if terminal else page.cursor}")
+        note(f"more runs exist: add --before {short_id(page.cursor, ids) if terminal else page.cursor}")
 
 
 def say_run(reads: Reads, view: RunView) -> None:

@@ -84,13 +84,9 @@ def event_line(event: OutboxRecord) -> str:
     verb = event.event_type.partition(":")[2]
     if event.event_type == "workflow:suspended":
         subject = "run"
-    extra = one_line(_said(event.event_type, event.payload))
+    formatter = EVENT_FORMATTERS.get(event.event_type)
+    extra = one_line(formatter(event.payload)) if formatter else ""
     return f"{instant(event.occurred_at)} {subject} {verb}" + (f": {extra}" if extra else "")
-
-
-def _said(event_type: str, payload: Mapping[str, Any]) -> str:
-    say = EVENT_FORMATTERS.get(event_type)
-    return say(payload) if say else ""
 
 
 def _started(payload: Mapping[str, Any]) -> str:
@@ -177,7 +173,7 @@ def _stage_lines(moment: Moment, width: int, *, with_logs: bool) -> Iterator[Tex
             yield _fitted(_stage_line(stage, moment, edge, name_width, wide=width >= WIDE), width)
             if with_logs and (said := _last_words(stage)):
                 below = "│" if edge not in {" ", "╰"} else " "
-                yield _fitted(Text(f"{below}    {said}", style="red" if _failed(stage) else "dim"), width)
+                yield _fitted(Text(f"{below}    {said}", style="red" if _has_failed(stage) else "dim"), width)
 
 
 def _edge(number: int, count: int) -> str:
@@ -243,14 +239,14 @@ def _parts(time: Split) -> str:
 
 
 def _last_words(stage: StageNow) -> str:
-    if _failed(stage) and stage.record is not None:
+    if _has_failed(stage) and stage.record is not None:
         return one_line(stage.record.error_message or "")
     if stage.status not in {StageStatus.RUNNING, StageStatus.SUSPENDED} or stage.record is None:
         return ""
     return one_line(str((stage.record.progress or {}).get("message") or stage.last_log or ""))
 
 
-def _failed(stage: StageNow) -> bool:
+def _has_failed(stage: StageNow) -> bool:
     return stage.record is not None and stage.record.error_message is not None
 
 

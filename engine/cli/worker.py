@@ -20,7 +20,7 @@ def worker(
     ctx: typer.Context,
     *,
     slots: Annotated[int, typer.Option(min=1, max=256, help="Jobs at the same time, each in a process.")] = 1,
-    pools: Annotated[str, typer.Option(help="Which pools, with commas between.")] = "default",
+    pools: Annotated[str, typer.Option(help="Pools, separated by commas.")] = "default",
 ) -> None:
     """Work on all runs until SIGTERM or Ctrl-C; a second one stops at once."""
     invocation: Invocation = ctx.obj
@@ -31,7 +31,7 @@ def worker(
         host = engine.worker(slots=slots, pools=names, in_process=False)
         host.start()
         size, taken = counted(slots, "slot"), counted(recovered, "job")
-        note(f"worker {host.worker_id}: {size}, pools {', '.join(names)}; took back {taken}")
+        note(f"worker {host.worker_id}: {size}, pools {', '.join(names)}; released {taken} of dead workers")
         interruption.wait(None)
         say_stopping(GRACE)
         in_time = host.stop(GRACE)

@@ -13,7 +13,7 @@ from engine.domain.stored_value import Json
 from engine.kernel.workflows import find_workflow
 from engine.ports.registry import Registry
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="List, show and draw the workflows there are.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="List, show and draw workflows.")
 
 WorkflowId = Annotated[str, typer.Argument(metavar="WORKFLOW")]
 

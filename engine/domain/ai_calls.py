@@ -1,4 +1,4 @@
-"""Calls of models, as they are kept: one record for each request that was sent, or is about to be."""
+"""Model calls, one record for each request, and the counters of their cost."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,19 +9,18 @@ from engine.domain.stored_value import Json
 
 
 class CallState(StrEnum):
-    RESERVED = "RESERVED"  # about to be sent, or its process died: nobody knows what it cost
+    RESERVED = "RESERVED"  # not answered yet, or the process died: the cost is unknown
     SETTLED = "SETTLED"
     FAILED = "FAILED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AICallRecord:
-    """One call. Costs are US dollars; None means unknown, which is not the same as 0.
+    """A call of a model. Costs are US dollars; None means unknown, which is not the same as 0.
 
-    `generation` is the rerun and `attempt` the try of the job in which it was made. `reserved_cost` and
-    `reserved_tokens` are upper bounds, known before it was sent. `scope` names the counter that a budget of its stage
-    (or of its helper) looks at; the run has one of its own. Input tokens include cached ones, output tokens include
-    reasoning.
+    `generation` and `attempt` are those of the stage that made the call. `reserved_cost` and `reserved_tokens` are
+    upper bounds, known before it is sent. `scope` names the counter for the budget of the stage or helper; the run has
+    a counter of its own. Input tokens include cached ones, output tokens include reasoning.
     """
 
     id: str
@@ -60,19 +59,19 @@ class AICallRecord:
 
     @property
     def counters(self) -> tuple[str, ...]:
-        """The counters this call is booked on, the run's first."""
+        """The counters that this call is added to, the run's first."""
         run = () if self.workflow_run_id is None else (run_scope(self.workflow_run_id),)
         return (*run, *(() if self.scope is None or self.scope in run else (self.scope,)))
 
     @property
     def keeps_reservation(self) -> bool:
-        """It failed, and what the provider charges for it is not known: caps go on counting the upper bound."""
+        """True for a failed call of unknown cost: caps continue to count its upper bound."""
         return self.state is CallState.FAILED and self.cost is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpendingRecord:
-    """A counter: what the settled calls of a run, a stage or a helper cost, and what is reserved besides."""
+    """The counter of a run, a stage or a helper: the cost of its settled calls, and the reservations of open ones."""
 
     scope: str
     workflow_run_id: str | None = None
@@ -85,7 +84,7 @@ class SpendingRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cap:
-    """The most a counter may reach, spent and reserved together. None means no limit."""
+    """The limit of a counter, for spent and reserved amounts together. None means no limit."""
 
     scope: str
     max_cost: float | None = None
@@ -94,7 +93,7 @@ class Cap:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """US dollars and tokens."""
+    """An amount spent: US dollars and tokens."""
 
     cost: float = 0.0
     tokens: int = 0
@@ -102,7 +101,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallTotals:
-    """The sums of the calls that have all these in common. `cost` leaves out the `unknown` ones."""
+    """Sums over the calls with these six properties. `cost` excludes calls of `unknown` cost."""
 
     stage_id: str | None
     generation: int
@@ -121,7 +120,7 @@ class CallTotals:
 
 
 SLACK = 1e-9
-"""Dollars by which sums of floating-point numbers may be off without anybody having spent too much."""
+"""Tolerance in dollars for the rounding of floating-point sums."""
 
 
 def run_scope(run_id: str) -> str:

@@ -1,4 +1,4 @@
-"""Facts to attach to runs and stages, as callers give them."""
+"""Annotations as callers give them."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class ActorInput(BaseModel):
-    """Who says so: a kind ("user", "agent", "system"), an id and, if it matters, a version."""
+    """The author: a kind ("user", "agent", "system"), an id and, if it matters, a version."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -16,7 +16,7 @@ class ActorInput(BaseModel):
 
 
 class AnnotationInput(BaseModel):
-    """Facts to attach. None values are dropped; repeats under one idempotency key are skipped."""
+    """Annotations to attach. None values are dropped; repeats under one idempotency key are skipped."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,4 +1,4 @@
-"""JSON as blob stores keep it. Blobs may hold what rows may not: U+0000."""
+"""The JSON form of blobs. Unlike rows, blobs may contain U+0000."""
 
 import json
 
@@ -9,7 +9,7 @@ CONTENT_TYPE = "application/json"
 
 
 def to_document(value: Json, key: str) -> bytes:
-    """Raises `InvalidInput` for what is not JSON: NaN, infinities, other types, half surrogate pairs."""
+    """Raises `InvalidInput` for a value that is not JSON: NaN, infinities, other types, half surrogate pairs."""
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     except (TypeError, ValueError) as error:

@@ -1,16 +1,20 @@
-"""Keys of blobs: checked, never repaired, so that no key can mean another one in some store."""
+"""Keys of blobs. They are checked and never repaired, so that a key means the same in every store."""
 
+import hashlib
 import re
 from urllib.parse import quote
 
 from engine.domain.errors import InvalidBlobKey
+from engine.domain.records import RunRecord, StageRecord
+
+ROOT = "workflow-v2"
 
 _FORBIDDEN = re.compile(r"\\|%[0-9A-Fa-f]{2}|[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NO_SEGMENT = frozenset({"", ".", ".."})
 
 
 def validate_key(key: str) -> str:
-    """The key itself. Raises `InvalidBlobKey` unless it is relative, plain and without empty segments."""
+    """Gives the key. Raises `InvalidBlobKey` unless it is relative, plain and without empty segments."""
     if not key:
         raise InvalidBlobKey("a blob key must not be empty")
     if found := _FORBIDDEN.search(key):
@@ -27,8 +31,23 @@ def is_under(key: str, prefix: str) -> bool:
 
 
 def artifact_name(name: str) -> str:
-    """Any name as one key segment: different names give different segments, plain ones stay as they are."""
+    """Encodes a name as one key segment. Different names give different segments; plain ones stay unchanged."""
     if not name:
         raise InvalidBlobKey("an artifact needs a name")
     segment = quote(name, safe=" ", errors="surrogatepass").replace("~", "%7E").replace("%", "~")
     return segment.replace(".", "~2E") if segment in _NO_SEGMENT else segment
+
+
+def run_prefix(run: RunRecord) -> str:
+    return f"{ROOT}/{run.workflow_type}/{run.id}"
+
+
+def generation_prefix(run: RunRecord, stage: StageRecord) -> str:
+    """All that one generation of a stage left; a rerun deletes it as a whole."""
+    return f"{run_prefix(run)}/{stage.stage_id}/{stage.generation}"
+
+
+def claim_prefix(run: RunRecord, stage: StageRecord, lease_token: str) -> str:
+    """Where one attempt writes, so that a late worker never overwrites what another committed."""
+    claim = hashlib.sha256(lease_token.encode()).hexdigest()[:16]
+    return f"{generation_prefix(run, stage)}/{claim}"

@@ -1,4 +1,4 @@
-"""Every error the engine raises on purpose.
+"""The errors of the engine.
 
 EngineError
 ├── DefinitionError             a stage or workflow is wrong; fix the code
@@ -21,10 +21,10 @@ EngineError
 │   ├── StageTimeout
 │   ├── StageCancelled
 │   ├── LeaseExpired
-│   └── AIError                 around a call of a model
+│   └── AIError                 around a model call
 │       ├── AICallFailed        the provider failed, or could not be reached
-│       │   └── AICallRefused   it will not answer this request: never retried
-│       ├── AIOutputError       the answer is not what was asked for
+│       │   └── AICallRefused   the request itself is wrong: never retried
+│       ├── AIOutputError       the answer does not fit its schema
 │       └── BudgetExceeded      the call was not sent: never retried
 └── StoreError                  the database or the blob store
     ├── StoreUnavailable        try again later
@@ -35,7 +35,7 @@ from collections.abc import Sequence
 
 
 class EngineError(Exception):
-    """Base of every error raised on purpose. `code` is stable and safe to match on."""
+    """Base of the engine's errors. `code` is stable and safe to match on."""
 
     code = "ENGINE_ERROR"
 
@@ -75,7 +75,7 @@ class UnknownStage(InvalidInput):
 
 
 class InvalidBlobKey(InvalidInput):
-    """A blob key that is absolute, climbs out of its prefix or has empty segments."""
+    """The blob key is absolute, leaves its prefix or has empty segments."""
 
     code = "INVALID_BLOB_KEY"
 
@@ -91,7 +91,7 @@ class NotFound(EngineError):
 
 
 class BlobNotFound(EngineError):
-    """The blob store holds nothing under that key."""
+    """The blob store has no blob under that key."""
 
     code = "BLOB_NOT_FOUND"
 
@@ -101,13 +101,13 @@ class BlobNotFound(EngineError):
 
 
 class RefusedError(EngineError):
-    """A well-formed request that the present state does not allow."""
+    """The request is valid, but the present state does not allow it."""
 
     code = "REFUSED"
 
 
 class InvalidTransition(RefusedError):
-    """A status change that the transition tables do not list."""
+    """The tables of moves do not list this change of status."""
 
     code = "INVALID_TRANSITION"
 
@@ -119,7 +119,7 @@ class RerunRefused(RefusedError):
 
 
 class StaleVersionError(RefusedError):
-    """Somebody else changed the record since it was read."""
+    """The record was changed by another command after it was read."""
 
     code = "STALE_VERSION"
 
@@ -150,7 +150,7 @@ class IdempotencyInProgressError(RefusedError):
 
 
 class StageError(EngineError):
-    """Something went wrong in or around a stage body."""
+    """An error in or around a stage body."""
 
     code = "STAGE_ERROR"
 
@@ -167,7 +167,7 @@ class MissingStageOutput(StageError):
 
 
 class InvalidStageData(StageError):
-    """A stage's input, config or output does not fit its schema. Trying again cannot help."""
+    """A stage's input, config or output does not fit its schema. A retry cannot help."""
 
     code = "INVALID_STAGE_DATA"
 
@@ -191,15 +191,15 @@ class LeaseExpired(StageError):
 
 
 class AIError(StageError):
-    """Something went wrong around a call of a model."""
+    """An error around a model call."""
 
     code = "AI_ERROR"
 
 
 class AICallFailed(AIError):
-    """The provider could not answer; it may later. `status` is that of HTTP, where there was an answer.
+    """The provider could not answer; a retry may succeed. `status` is the HTTP status, if there was an answer.
 
-    `may_be_charged`: it was sent and the answer is lost, so nobody knows what it cost.
+    `may_be_charged`: the request was sent and its answer is lost, so its cost is unknown.
     """
 
     code = "AI_CALL_FAILED"
@@ -210,13 +210,13 @@ class AICallFailed(AIError):
 
 
 class AICallRefused(AICallFailed):
-    """The provider will not answer this request as it is: a wrong key, an unknown or retired model, bad parameters."""
+    """The provider refuses this request: a wrong key, an unknown or retired model, bad parameters."""
 
     code = "AI_CALL_REFUSED"
 
 
 class AIOutputError(AIError):
-    """The model's answer does not fit what was asked for, not even after one repair. `text` is what it said."""
+    """The model's answer does not fit its schema, even after one repair. `text` is the answer."""
 
     code = "AI_OUTPUT_ERROR"
 
@@ -226,24 +226,24 @@ class AIOutputError(AIError):
 
 
 class BudgetExceeded(AIError):
-    """The call could cost more than its budget has left, so it was not sent."""
+    """The call was not sent: its upper bound exceeds the rest of the budget."""
 
     code = "BUDGET_EXCEEDED"
 
 
 class StoreError(EngineError):
-    """The database or the blob store could not do what was asked."""
+    """The database or the blob store refused an operation."""
 
     code = "STORE_ERROR"
 
 
 class StoreUnavailable(StoreError):
-    """The store cannot be reached, or kept failing until the time allowed was used up."""
+    """The store cannot be reached, or failed until the time for retries was over."""
 
     code = "STORE_UNAVAILABLE"
 
 
 class StoreBehind(StoreError):
-    """The database schema is older or newer than this code."""
+    """The database schema is older than this code."""
 
     code = "STORE_BEHIND"

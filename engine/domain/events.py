@@ -21,7 +21,11 @@ class Event(BaseModel):
     id: str = ""
 
     def payload(self) -> dict[str, Any]:
-        """The one wire form: JSON types only, without what the outbox row holds itself."""
+        """The wire form, in JSON types. Consumers receive sequence and id beside it."""
+        return self.model_dump(mode="json", exclude={"sequence", "id"})
+
+    def stored_payload(self) -> dict[str, Any]:
+        """The wire form without the timestamp, which has its own column in the outbox."""
         return self.model_dump(mode="json", exclude={"sequence", "id", "timestamp"})
 
 
@@ -75,7 +79,7 @@ class StageStarted(StageEvent):
 
 
 class StageCompleted(StageEvent):
-    """Totals are those of all the stage's attempts and generations together."""
+    """Totals include all attempts and generations of the stage."""
 
     type: Literal["stage:completed"] = "stage:completed"
     duration_ms: int
@@ -134,7 +138,7 @@ _ADAPTER: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
 
 
 def parse_event(payload: dict[str, Any], *, sequence: int, event_id: str, timestamp: datetime) -> Event:
-    """The event a stored payload stands for."""
+    """Restores an event from its stored payload."""
     return _ADAPTER.validate_python({**payload, "sequence": sequence, "id": event_id, "timestamp": timestamp})
 
 

@@ -1,5 +1,7 @@
-"""What may be stored as JSON: finite numbers, string keys, and text without U+0000 and half surrogate pairs, which
-PostgreSQL's jsonb cannot hold."""
+"""JSON that every store can hold: finite numbers, string keys, and text without U+0000 and half surrogate pairs.
+
+PostgreSQL's jsonb refuses the rest.
+"""
 
 import json
 import math
@@ -13,7 +15,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def checked(value: Json, what: str) -> Json:
-    """A copy of `value` in plain JSON types. Raises `InvalidInput` naming `what` and where it is not JSON."""
+    """Copies `value` into plain JSON types. Raises `InvalidInput` that names `what` and the place of the fault."""
     match value:
         case None | bool() | int():
             return value
@@ -49,7 +51,7 @@ def _check_text(text: str, what: str) -> None:
 
 
 def plain(value: object) -> Json:
-    """The nearest JSON to `value`, for things that must not fail for being said badly, such as log metadata."""
+    """Converts any value to JSON, with replacements where needed. For log metadata, which must never fail."""
     try:
         text = json.dumps(value, default=str, allow_nan=False)
     except (TypeError, ValueError):

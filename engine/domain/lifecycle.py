@@ -1,4 +1,4 @@
-"""States and allowed moves, as data: one enum and one table for each kind of row.
+"""Statuses and allowed moves: one enum and one table for runs, for stages and for jobs.
 
 run    PENDING ──▶ RUNNING ──▶ COMPLETED · FAILED · CANCELLED      (COMPLETED · FAILED · CANCELLED ──▶ RUNNING: rerun)
 stage  PENDING ──▶ RUNNING ──▶ COMPLETED · FAILED · CANCELLED · SUSPENDED      (FAILED ──▶ RUNNING: retry)
@@ -75,7 +75,7 @@ OPEN_JOBS = frozenset({J.PENDING, J.BLOCKED, J.RUNNING, J.SUSPENDED})
 
 
 def check_move[S: StrEnum](moves: Moves[S], before: S, after: S) -> None:
-    """Raise `InvalidTransition` unless the table allows the move. Staying where one is is no move."""
+    """Raise `InvalidTransition` unless the table allows the move. An unchanged status is no move."""
     if before is not after and after not in moves.get(before, frozenset()):
         kind = type(before).__name__.removesuffix("Status").lower()
         raise InvalidTransition(f"a {kind} cannot go from {before} to {after}")

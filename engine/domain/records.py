@@ -14,9 +14,10 @@ from engine.domain.stored_value import Json, StoredValue
 class RunRecord:
     """One execution of a workflow.
 
-    `group_no` is the execution group being worked on (0 before the first) and `group_open` how many of its stages
-    have not finished. `version` rises with status, group, failure and rerun. `failure_code` set while RUNNING means
-    the run is failing and waits for running siblings."""
+    `group_no` is the current execution group (0 before the first), `group_open` the number of its unfinished stages.
+    `version` rises with status, group, failure and rerun. A RUNNING run with a `failure_code` is failing: it waits for
+    the stages that still run.
+    """
 
     id: str
     workflow_id: str
@@ -49,9 +50,10 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRecord:
-    """One stage of one run. `generation` is which rerun it belongs to, 0 first. Replaced, not reused, by a rerun.
+    """One stage of one run. `generation` counts the reruns from 0; a rerun replaces the record.
 
-    `input_data` is set only when a rerun gave the stage another input than its predecessors' output.
+    `input_data` is set only if a rerun overrode the stage's input. Otherwise the input is the output of the group
+    before.
     """
 
     id: str
@@ -88,11 +90,10 @@ class StageRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
-    """The right to run one stage once. `attempt` is raised by each claim, 1 for the first.
+    """The job of one stage. Each claim raises `attempt`, to 1 first.
 
-    Due jobs are claimed by `rank`, fixed as they become due: `priority` minutes before `due_at`.
-
-    `lease_token` stays after the job ends, so that the same finish repeated is recognised.
+    The due job with the lowest `rank` is claimed first: `due_at` minus `priority` minutes. `lease_token` stays after
+    the job ends, so that a repeated finish is recognised.
     """
 
     id: str
@@ -124,7 +125,7 @@ class LogLevel(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogRecord:
-    """One line a stage (or, with no stage, the engine) wrote. Ids sort in order of writing."""
+    """A log line of a stage or, without a stage, of the engine. Ids sort in order of writing."""
 
     id: str
     workflow_run_id: str
@@ -138,7 +139,7 @@ class LogRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactRecord:
-    """A named file a stage left in the blob store. `size` is in bytes, `sha256` in hex."""
+    """A named file of a stage in the blob store. `size` is in bytes, `sha256` in hex."""
 
     id: str
     workflow_run_id: str
@@ -154,7 +155,7 @@ class ArtifactRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotationRecord:
-    """One fact about a run or stage: a dotted key, a value, who said so."""
+    """An annotation of a run or stage: a dotted key, a value, and its author."""
 
     id: str
     workflow_run_id: str
@@ -174,7 +175,7 @@ class AnnotationRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxRecord:
-    """An event waiting to be published, or published. `id` is `{run}.{sequence}` and stable for consumers."""
+    """An event in the outbox, published or not. `id` is `{run}.{sequence}` and stable for consumers."""
 
     id: str
     workflow_run_id: str

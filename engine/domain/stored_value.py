@@ -1,7 +1,7 @@
-"""A value in a row that may be large: inline, by blob key, or collected from a group's stages.
+"""A value in a row: inline, by blob key, or collected from the stages of a group.
 
 {"json": "…"}                      the value itself, up to INLINE_OUTPUT_MAX_BYTES of JSON, as text: PostgreSQL's jsonb
-                                   would put keys into another order, lose the sign of -0.0, and not hold U+0000
+                                   reorders keys, loses the sign of -0.0, and refuses U+0000
 {"blob": "workflow-v2/…", "size"}  the key of a JSON document in the blob store
 {"stages": {stage id: stored}}     the outputs of a parallel group
 """
@@ -36,7 +36,7 @@ def by_stage(stages: Mapping[str, StoredValue]) -> StoredValue:
 
 
 def blob_keys(stored: StoredValue | None) -> Iterator[str]:
-    """Every blob key a stored value refers to."""
+    """The keys of all blobs that a stored value refers to."""
     if stored is None:
         return
     if "blob" in stored:

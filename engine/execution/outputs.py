@@ -1,46 +1,11 @@
-"""Values that may be large: into a row or the blob store, and back."""
+"""Outputs of earlier stages, as bodies ask for them."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 
-from engine.domain.records import RunRecord, StageRecord
-from engine.domain.stored_value import Json, StoredValue, in_blob, inline, inlined
+from engine.domain.stored_value import Json, StoredValue
 from engine.ports.blob_store import BlobStore
 from engine.ports.persistence import Claim, Persistence
-
-ROOT = "workflow-v2"
-
-
-def run_prefix(run: RunRecord) -> str:
-    return f"{ROOT}/{run.workflow_type}/{run.id}"
-
-
-def generation_prefix(run: RunRecord, stage: StageRecord) -> str:
-    """All that one generation of a stage left; a rerun deletes it as a whole."""
-    return f"{run_prefix(run)}/{stage.stage_id}/{stage.generation}"
-
-
-def claim_prefix(run: RunRecord, stage: StageRecord, lease_token: str) -> str:
-    """Where one attempt writes, so that a late worker never overwrites what another committed."""
-    claim = hashlib.sha256(lease_token.encode()).hexdigest()[:16]
-    return f"{generation_prefix(run, stage)}/{claim}"
-
-
-def store_value(value: Json, key: str, blob_store: BlobStore, inline_max: int) -> StoredValue:
-    """`value` as its row holds it; written under `key` when it is too large for the row."""
-    stored = inline(value)
-    if len(stored["json"].encode(errors="surrogatepass")) <= inline_max:
-        return stored
-    return in_blob(key, blob_store.put(key, value).size)
-
-
-def load_value(stored: StoredValue, blob_store: BlobStore) -> Json:
-    """The value a row stands for. One blob read for each key it names."""
-    if "json" in stored:
-        return inlined(stored)
-    if "blob" in stored:
-        return blob_store.get(stored["blob"])
-    return {stage_id: load_value(part, blob_store) for stage_id, part in stored["stages"].items()}
+from engine.ports.stored_values import load_value
 
 
 class RunOutputs:

@@ -16,19 +16,20 @@ from engine.definition.results import Suspended as SuspendedByBody
 from engine.definition.results import SuspendedState
 from engine.definition.stage import Stage
 from engine.definition.workflow import Workflow
-from engine.domain.blob_keys import artifact_name
+from engine.domain.blob_keys import artifact_name, claim_prefix
 from engine.domain.errors import EngineError, InvalidStageData, StoreUnavailable
 from engine.domain.json_values import checked, plain
 from engine.domain.records import ArtifactRecord, LogLevel
 from engine.domain.stored_value import Json, StoredValue, by_stage
 from engine.execution.attempt import Attempt
-from engine.execution.outputs import RunOutputs, claim_prefix, load_value, store_value
+from engine.execution.outputs import RunOutputs
 from engine.execution.storage import RunStorage
 from engine.execution.tracing import stage_span
 from engine.ports.blob_store import BlobInfo
 from engine.ports.deps import Deps
 from engine.ports.executor import Activity
 from engine.ports.persistence import Claim
+from engine.ports.stored_values import load_value, store_value
 from engine.transitions.facts import Completed, Failed, Outcome, Suspended
 
 MOST_MESSAGE, MOST_TRACE = 4_000, 32_000

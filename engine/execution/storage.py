@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import BinaryIO
 
-from engine.domain.blob_keys import validate_key
+from engine.domain.blob_keys import generation_prefix, run_prefix, validate_key
 from engine.domain.errors import InvalidBlobKey
 from engine.domain.records import RunRecord, StageRecord
 from engine.domain.stored_value import Json
-from engine.execution.outputs import generation_prefix, run_prefix
 from engine.ports.blob_store import BlobStore
 
 

@@ -30,7 +30,7 @@ def decide_run(run_id: str, decide: Callable[[RunSnapshot], Changes | Refused], 
     def decision(locked: LockedRun) -> Changes | Refused:
         return decide(whole_run(locked, locked.run)) if locked.run else Refused(Reason.GHOST)
 
-    return deps.persistence.decide(run_id, decision)
+    return deps.persistence.decide(run_id, decision, whole=True)
 
 
 def decide_stage(
@@ -40,8 +40,12 @@ def decide_stage(
     *,
     needs_whole_run: Callable[[StageSnapshot], bool],
     annotations: Sequence[AnnotationDraft] = (),
+    whole: bool = False,
 ) -> Written | Refused:
-    """Decides about one job and its stage under the run's lock; reads the others, and annotations, only if needed."""
+    """Decides about one job and its stage under the run's lock; reads the others, and annotations, only if needed.
+
+    With `whole` all rows of the run are read with the lock, as they are going to be needed.
+    """
 
     def decision(locked: LockedRun) -> Changes | Refused:
         if locked.run is None:
@@ -49,13 +53,13 @@ def decide_stage(
         if locked.stage is None or locked.job is None:
             return Refused(Reason.LOST)
         snapshot = StageSnapshot(run=locked.run, stage=locked.stage, job=locked.job)
-        if needs_whole_run(snapshot):
+        if whole or needs_whole_run(snapshot):
             snapshot = replace(snapshot, whole=whole_run(locked, locked.run))
         if needs_known(annotations):
             snapshot = replace(snapshot, annotations=known_annotations(annotations, locked))
         return decide(snapshot)
 
-    return deps.persistence.decide(job.workflow_run_id, decision, job_id=job.id)
+    return deps.persistence.decide(job.workflow_run_id, decision, job_id=job.id, whole=whole)
 
 
 def known_annotations(drafts: Sequence[AnnotationDraft], locked: LockedRun) -> KnownAnnotations:

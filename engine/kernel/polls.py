@@ -11,6 +11,7 @@ from typing import Any
 from engine.definition.context import CheckContext
 from engine.definition.results import BatchFailed, NotReady, Ready, SuspendedState
 from engine.definition.stage import Stage
+from engine.domain.blob_keys import claim_prefix
 from engine.domain.errors import (
     DefinitionError,
     EngineError,
@@ -22,7 +23,6 @@ from engine.domain.errors import (
 from engine.domain.json_values import checked, plain
 from engine.domain.lifecycle import JobStatus, StageStatus
 from engine.domain.records import JobRecord, RunRecord, StageRecord
-from engine.execution.outputs import claim_prefix, store_value
 from engine.execution.perform import failed_by, is_ctrl_c
 from engine.execution.recorder import Recorder
 from engine.execution.storage import RunStorage
@@ -31,6 +31,7 @@ from engine.kernel.deciding import decide_stage, earlier_spending
 from engine.kernel.notifying import notifications, notify
 from engine.ports.changes import Refused, Written
 from engine.ports.deps import Deps
+from engine.ports.stored_values import store_value
 from engine.transitions.annotations import needs_known
 from engine.transitions.context import DecisionContext
 from engine.transitions.facts import Completed, Failed

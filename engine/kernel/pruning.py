@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
+from engine.domain.blob_keys import run_prefix
 from engine.domain.lifecycle import ENDED_RUNS
 from engine.domain.records import RunRecord
 from engine.domain.stored_value import blob_keys
-from engine.execution.outputs import run_prefix
 from engine.ports.deps import Deps
 from engine.ports.transaction import RunFilter, Tx
 

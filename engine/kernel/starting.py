@@ -2,13 +2,14 @@
 
 import logging
 
-from engine.domain.errors import EngineError, StoreUnavailable
+from engine.domain.errors import EngineError, StoreError, StoreUnavailable
 from engine.domain.records import JobRecord, RunRecord
 from engine.execution.tracing import current_trace
 from engine.kernel.commands import ClaimedRun, RunClaimPending, RunClaimPendingResult
+from engine.kernel.deciding import decide_run
 from engine.kernel.notifying import notifications, notify
 from engine.kernel.running import fail_run
-from engine.ports.changes import Refused
+from engine.ports.changes import Changes, Refused
 from engine.ports.deps import Deps
 from engine.transitions.context import DecisionContext
 from engine.transitions.start_run import start_run as decide_start
@@ -45,10 +46,17 @@ def _start(run: RunRecord, deps: Deps) -> ClaimedRun | None:
     if workflow.group_count == 0:
         _give_up(run, "EMPTY_STAGE_GRAPH", f"workflow {run.workflow_id!r} has no stages", deps)
         return None
-    changes = decide_start(run, workflow, DecisionContext.of(deps.clock, deps.ids, trace=current_trace()))
-    if isinstance(deps.persistence.write(changes), Refused):
+    context = DecisionContext.of(deps.clock, deps.ids, trace=current_trace())
+    changes = decide_start(run, workflow, context)
+    written = deps.persistence.write(changes) if isinstance(changes, Changes) else changes
+    if isinstance(written, Refused):
+        # Somebody else has started it, or rows are there already.
+        written = decide_run(run.id, lambda whole: decide_start(whole.run, workflow, context, whole=whole), deps)
+    if isinstance(written, Refused):
+        if written.reason is None:
+            raise StoreError("rows of its first group are there already, under other ids")
         return None
-    jobs = changes.inserted(JobRecord)
+    jobs = written.changes.inserted(JobRecord)
     notify(notifications(jobs, run), deps)
     return ClaimedRun(workflow_run_id=run.id, workflow_id=run.workflow_id, job_ids=tuple(job.id for job in jobs))
 

@@ -51,7 +51,7 @@ class EventSource:
             try:
                 self._serve_once(sandbox)
             except FunctionFailed as error:
-                logger.warning("%s; its messages come again", error)
+                logger.warning("%s; SQS will redeliver its messages", error)
             except StoreError as error:
                 logger.warning("%s", error)
                 self._stopping.wait(PAUSE_AFTER_TROUBLE)

@@ -59,8 +59,10 @@ class Passed(Enum):
 PASSED = Passed.PASSED
 """Condition: the time in the column is over on the store's clock."""
 
-type Condition = Mapping[str, Json | AtLeast | Passed | frozenset[Any]]
-"""Column → the value it must have (None is NULL), a frozenset of which it must have one, `AtLeast` or `PASSED`."""
+type Condition = Mapping[str, str | int | float | AtLeast | Passed | frozenset[str] | None]
+"""Column → the value it must have (None is NULL), a frozenset of which it must have one, `AtLeast` or `PASSED`.
+
+Texts and numbers only: nothing that is written in more than one way, as times and documents are."""
 
 
 type Patch = Mapping[str, Any]
@@ -195,7 +197,10 @@ class Changes:
                 return (replace(self.run, rows=(numbered,)), *self.writes)
             case RunUpdate() if self.events:
                 taken = {**self.run.add, "event_seq": len(self.events)}
-                return (replace(self.run, add=taken, latest={"last_event_at": self.at}), *self.writes)
+                return (
+                    replace(self.run, add=taken, latest={**self.run.latest, "last_event_at": self.at}),
+                    *self.writes,
+                )
             case _:
                 return (self.run, *self.writes)
 

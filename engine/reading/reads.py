@@ -8,11 +8,11 @@ from engine.domain.ai_calls import AICallRecord, CallTotals
 from engine.domain.errors import InvalidInput, NotFound
 from engine.domain.records import AnnotationRecord, ArtifactRecord, JobRecord, LogRecord, OutboxRecord, RunRecord
 from engine.domain.stored_value import Json, StoredValue
-from engine.execution.outputs import load_value
 from engine.ports.ai_calls import CallFilter
 from engine.ports.blob_store import BlobStore
 from engine.ports.persistence import Persistence
 from engine.ports.reads import Page, RunView
+from engine.ports.stored_values import load_value
 from engine.ports.transaction import AnnotationFilter, RunFilter, Tx
 
 LEGACY_PREFIX = "legacy.metadata."

@@ -1,8 +1,8 @@
 """Tools to test workflows. `engine.testing.contracts` has the suites for adapters."""
 
+from engine.adapters.local.job_queue import InMemoryJobQueue
 from engine.adapters.memory.ai_call_logger import InMemoryAICallLogger
 from engine.adapters.memory.blob_store import InMemoryBlobStore
-from engine.adapters.local.job_queue import InMemoryJobQueue
 from engine.adapters.memory.persistence import InMemoryPersistence
 from engine.testing.clock import FakeClock
 from engine.testing.event_sink import CollectingEventSink

@@ -86,7 +86,7 @@ def _put_back(snapshot: StageSnapshot, release: JobRelease, context: DecisionCon
     }
     effect = RunEffect(run=RunUpdate(ids=(run.id,), expect={"status": RunStatus.RUNNING, "failure_code": None}))
     stage = move_stage(snapshot.stage, StageStatus.PENDING)
-    how = "was given back by" if _is_uncounted(snapshot, release) else "was lost by"
+    how = "was given up by" if _is_uncounted(snapshot, release) else "was lost by"
     why = f": {release.why}" if release.why else ""
     message = f"attempt {job.attempt} {how} worker {job.worker_id}{why}"
     log = _log(LogLevel.WARN, message, snapshot, context)
@@ -104,7 +104,7 @@ def _give_up(snapshot: StageSnapshot, release: JobRelease, context: DecisionCont
 
 def _fail(snapshot: StageSnapshot, release: JobRelease, context: DecisionContext) -> Changes:
     run, stage, job = snapshot.run, snapshot.stage, snapshot.job
-    how = f"gave it back ({release.why})" if release.why else "stopped responding"
+    how = f"gave it up ({release.why})" if release.why else "stopped responding"
     message = f"LeaseExpired: worker {job.worker_id} {how} in attempt {job.attempt} of {job.max_attempts}"
     patch: StagePatch = {"error_code": LEASE_EXPIRED, "error_message": message, "completed_at": context.at}
     event = stage_failed(run, stage, context.at, code=LEASE_EXPIRED, message=message, will_retry=False)

@@ -54,9 +54,13 @@ def create_run(creation: RunCreation, workflow: Workflow[Any, Any], context: Dec
     )
 
 
-def start_run(run: RunRecord, workflow: Workflow[Any, Any], context: DecisionContext) -> Changes:
-    """PENDING to RUNNING, with the first group."""
-    opening = open_group(workflow, run, 1, context)
+def start_run(
+    run: RunRecord, workflow: Workflow[Any, Any], context: DecisionContext, *, whole: RunSnapshot | None = None
+) -> Changes | Refused:
+    """PENDING to RUNNING, with the first group. Records that are there already, in `whole`, stay."""
+    if run.status is not RunStatus.PENDING:
+        return Refused(Reason.GHOST)
+    opening = open_group(workflow, run, 1, context, whole=whole)
     patch: RunPatch = {"started_at": context.at, "group_no": opening.group_no, "group_open": opening.open}
     return Changes(
         run_id=run.id,

@@ -1,4 +1,4 @@
-"""The batches of every provider over HTTP, in the provider's own words."""
+"""Batches of each provider over HTTP, in the provider's own format."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -57,7 +57,7 @@ def provider(request: pytest.FixtureRequest, fake: FakeAIServer) -> BatchProvide
     return provider_of(request.param, fake)
 
 
-def test_answers_are_checked_and_booked_at_half_the_price_and_errors_are_the_items_own(
+def test_answers_are_checked_and_recorded_at_half_the_price_with_each_items_error(
     provider: BatchProvider, ai: AIHelper
 ) -> None:
     items: list[Mapping[str, Any]] = [
@@ -101,7 +101,7 @@ def test_a_batch_that_is_not_done_says_so(name: str, log: InMemoryAICallLogger, 
 
 
 @pytest.mark.parametrize("name", ["anthropic", "google"])
-def test_a_batch_that_is_refused_is_booked_at_nothing(name: str, ai: AIHelper, fake: FakeAIServer) -> None:
+def test_a_batch_that_is_refused_costs_nothing(name: str, ai: AIHelper, fake: FakeAIServer) -> None:
     with pytest.raises(AICallRefused, match=f"{name} answered 40[13]"):
         ai.batch("chat", provider_of(name, fake, key="")).submit([{"id": "a", "prompt": "hi"}], max_tokens=10)
     stats = ai.get_stats()
@@ -137,7 +137,7 @@ class Expired:
         return [BatchAnswer(id="a", text="yes", usage=USED), BatchAnswer(id="b", error="expired")]
 
 
-def test_what_a_batch_that_expired_had_answered_is_booked(ai: AIHelper) -> None:
+def test_the_answers_of_an_expired_batch_are_recorded(ai: AIHelper) -> None:
     batch = ai.batch("chat", Expired())
     handle = batch.submit([{"id": "a", "prompt": "hi"}, {"id": "b", "prompt": "ho"}], max_tokens=10)
     with pytest.raises(AICallFailed, match="expired: too late"):

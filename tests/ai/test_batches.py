@@ -1,4 +1,4 @@
-"""Batches over HTTP: submitted by one process, fetched by another, booked once."""
+"""Batches over HTTP: submitted by one process, fetched by another, recorded once."""
 
 import pytest
 from pydantic import BaseModel

@@ -1,4 +1,4 @@
-"""Every call is in the totals of its stage and run, whatever happens."""
+"""Each call is in the totals of its stage and run, also after failures and crashes."""
 
 import asyncio
 from collections.abc import Iterator
@@ -217,6 +217,7 @@ def test_of_five_calls_of_thirty_cents_in_flight_the_fourth_and_fifth_are_not_se
     check_ledger(bench, view)
 
 
+@pytest.mark.failure(37)
 def test_an_unknown_price_passes_a_cap_on_cost_only_when_it_is_given(
     gateway: LiteLLMGateway, fake: FakeAIServer
 ) -> None:

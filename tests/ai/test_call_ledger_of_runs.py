@@ -1,4 +1,4 @@
-"""Runs through the command line, on SQLite and PostgreSQL: what was logged, what stages and runs say, what is shown."""
+"""Runs through the command line: logged calls, totals of stages and runs, and the shown costs agree."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Models that embed by themselves: they never go through litellm, and are booked like all others."""
+"""Models that embed by themselves do not go through litellm; their calls are recorded like all others."""
 
 import pytest
 
@@ -17,7 +17,7 @@ from engine.testing.fake_ai import FakeAIServer
 
 
 class Lengths:
-    """Embeds a text as its length. `usage` None says nothing of tokens."""
+    """Embeds a text as its length. With `usage` None it reports no tokens."""
 
     def __init__(self, model_id: str, usage: Usage | None) -> None:
         self.model_id, self.usage = model_id, usage

@@ -1,4 +1,4 @@
-"""Helpers outside of runs: models of their own, budgets of their own."""
+"""Helpers outside of runs, with their own models and budgets."""
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_a_helpers_budget_refuses_before_it_is_sent_also_for_its_children(
     assert ai.get_stats().tokens == 105 * sent
 
 
-def test_a_call_made_elsewhere_is_booked_at_the_price_given_or_known_or_unknown(ai: AIHelper) -> None:
+def test_a_call_made_elsewhere_is_recorded_at_the_price_given_or_known_or_unknown(ai: AIHelper) -> None:
     usage = Usage(input_tokens=100, output_tokens=10)
     assert ai.record_call("chat", usage=usage) == pytest.approx(100e-6 + 20e-6)
     assert ai.record_call("chat", usage=usage, cost=0.5) == 0.5

@@ -1,4 +1,4 @@
-"""litellm takes seconds to import, so it is imported by the first call of a model and not before."""
+"""The first model call imports litellm, which takes seconds; nothing imports it earlier."""
 
 import subprocess
 import sys

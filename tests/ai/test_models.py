@@ -26,7 +26,7 @@ from engine.ai import (
         ("voyage-4-large", "voyage/voyage-4-large", 1.2e-7),
     ],
 )
-def test_the_keys_of_the_seed_are_known_with_their_prices(key: str, litellm_id: str, price: float) -> None:
+def test_the_short_names_of_models_are_known_with_their_prices(key: str, litellm_id: str, price: float) -> None:
     model = get_model(key)
     assert model.id == litellm_id
     assert model.price is not None

@@ -261,8 +261,9 @@ def test_a_stream_gives_text_only_and_knows_the_rest_afterwards(ai: AIHelper, fa
     assert ai.get_stats().cost == stream.cost == PRICE.of(stream.get_usage())
 
 
+@pytest.mark.failure(39)
 @pytest.mark.parametrize("how", ["with", "left"])
-def test_a_stream_whose_reader_stops_early_is_booked(ai: AIHelper, fake: FakeAIServer, how: str) -> None:
+def test_a_stream_whose_reader_stops_early_is_recorded(ai: AIHelper, fake: FakeAIServer, how: str) -> None:
     fake.say(Scripted(text=" ".join(["word"] * 200)))
     stream = ai.stream_text("chat", messages=[{"role": "user", "content": "go on"}])
     assert next(stream) == "word"
@@ -276,7 +277,7 @@ def test_a_stream_whose_reader_stops_early_is_booked(ai: AIHelper, fake: FakeAIS
     assert stats.cost > 0
 
 
-def test_a_stream_that_breaks_off_is_booked_with_what_had_come(ai: AIHelper, fake: FakeAIServer) -> None:
+def test_a_stream_that_breaks_off_is_recorded_with_the_text_received(ai: AIHelper, fake: FakeAIServer) -> None:
     fake.say(Scripted(text=" ".join(["word"] * 50), cut=10))
     with pytest.raises(AICallFailed):
         ai.stream_text("chat", "go on").get_text()
@@ -313,6 +314,14 @@ def test_children_have_topics_under_their_parents(ai: AIHelper, log: InMemoryAIC
     assert log.get_stats("topic").cost == child.get_stats().cost == pytest.approx(1e-5)
 
 
+@pytest.mark.failure(38)
+def test_the_sum_of_a_topic_leaves_out_topics_that_only_begin_like_it(ai: AIHelper) -> None:
+    first, tenth = ai.create_child("run", "1"), ai.create_child("run", "10")
+    tenth.record_call("chat", usage=Usage(input_tokens=10, output_tokens=0))
+    assert (first.get_stats().calls, tenth.get_stats().calls, ai.get_stats().calls) == (0, 1, 1)
+
+
+@pytest.mark.failure(37)
 def test_an_unknown_price_is_unknown_and_not_nothing(ai: AIHelper) -> None:
     result = ai.generate_text("priceless", "hi")
     assert result.cost is None

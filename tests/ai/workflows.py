@@ -1,4 +1,4 @@
-"""Workflows that call models in every way there is, for tests that start them through the command line."""
+"""Workflows with every kind of model call, for tests that start them through the command line."""
 
 import time
 from collections.abc import Mapping
@@ -128,7 +128,7 @@ LEDGER = (
 
 
 class Dying(BaseModel):
-    """`marks` is a file: a line for each answer the stage has got. `own`: each attempt asks something else."""
+    """`marks` is a file: a line for each answer of the stage. `own`: each attempt asks another question."""
 
     marks: str
     calls: int = 1

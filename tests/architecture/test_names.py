@@ -7,7 +7,7 @@ from tests.architecture.source import modules
 
 EMPTY_MODULE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "shared", "core", "tools"}
 EMPTY_CLASS_SUFFIXES = ("Manager", "Service", "Impl", "Base", "Factory", "Helper", "Util", "Utils")
-NAMES_OF_THE_SEED = {"AIHelper"}
+PUBLIC_NAMES = {"AIHelper"}
 
 
 def test_no_module_or_folder_is_a_drawer_for_anything() -> None:
@@ -22,6 +22,6 @@ def test_no_class_name_ends_in_a_word_that_says_nothing() -> None:
         for node in ast.walk(module)
         if isinstance(node, ast.ClassDef)
         and node.name.endswith(EMPTY_CLASS_SUFFIXES)
-        and node.name not in NAMES_OF_THE_SEED
+        and node.name not in PUBLIC_NAMES
     ]
     assert vague == []

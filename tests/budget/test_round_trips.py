@@ -8,9 +8,9 @@ from typing import Any
 import pg8000.native
 import pytest
 from pydantic import BaseModel
-from sqlalchemy import event
 
 from engine import StageContext, StageResult, Suspended, define_async_batch_stage, define_stage, define_workflow
+from engine.adapters.local.job_transport import InProcessJobTransport
 from engine.adapters.memory.blob_store import InMemoryBlobStore
 from engine.adapters.sql.migrate import migrate
 from engine.adapters.sql.persistence import SqlPersistence
@@ -21,7 +21,6 @@ from engine.hosts.job_runner import JobRunner
 from engine.hosts.lease_keeper import LeaseKeeper
 from engine.hosts.maintenance import run_tick
 from engine.kernel import Deps, Kernel, LocalExecutor, OutboxFlush, RunCancel, RunCreate
-from engine.adapters.local.job_transport import InProcessJobTransport
 from engine.testing import CollectingEventSink, NoopScheduler
 from engine.testing.kernel import Workflows
 from tests.support.counting_proxy import CountingProxy
@@ -68,27 +67,21 @@ class Cost:
 
 
 class Meter:
-    """Counts between two looks: statements at SQLAlchemy, round trips at the proxy, commits by transaction ids.
+    """Counts between two looks: statements and round trips at the proxy, commits by transaction ids.
 
     PostgreSQL gives an id only to a transaction that writes, so the ids used are the commits that had to be flushed.
     """
 
-    def __init__(self, persistence: SqlPersistence, proxy: CountingProxy, observer: pg8000.native.Connection) -> None:
+    def __init__(self, proxy: CountingProxy, observer: pg8000.native.Connection) -> None:
         self._proxy, self._observer = proxy, observer
-        self.statements: list[str] = []
-        event.listen(persistence._engine, "before_cursor_execute", self._note)
         self.restart()
 
-    def _note(self, _connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        self.statements.append(statement)
-
     def restart(self) -> None:
-        self.statements.clear()
-        self._trips, self._xid = self._proxy.round_trips, self._next_xid()
+        self._trips, self._statements, self._xid = self._proxy.round_trips, self._proxy.statements, self._next_xid()
 
     def cost(self) -> Cost:
         trips = self._proxy.round_trips - self._trips
-        return Cost(len(self.statements), self._next_xid() - self._xid, trips)
+        return Cost(self._proxy.statements - self._statements, self._next_xid() - self._xid, trips)
 
     def _next_xid(self) -> int:
         rows = self._observer.run("select pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
@@ -132,7 +125,7 @@ def rig(quiet_server: PostgresServer) -> Iterator[Rig]:
         kernel = _kernel(persistence)
         keeper = stack.enter_context(LeaseKeeper(kernel))
         persistence.read(lambda tx: tx.now())
-        yield Rig(kernel, JobRunner(kernel, keeper, "w", HostOptions()), Meter(persistence, proxy, observer))
+        yield Rig(kernel, JobRunner(kernel, keeper, "w", HostOptions()), Meter(proxy, observer))
 
 
 def _kernel(persistence: SqlPersistence) -> Kernel:
@@ -156,6 +149,7 @@ def test_creating_and_starting_a_run_is_one_commit(rig: Rig) -> None:
     assert rig.meter.cost() == Cost(statements=1, commits=1, round_trips=1)
 
 
+@pytest.mark.failure(28)
 def test_a_straight_run_of_three_stages_keeps_its_budget(rig: Rig) -> None:
     rig.create()
     assert rig.work().stages == 3
@@ -171,10 +165,18 @@ def test_a_continued_stage_is_one_commit(rig: Rig) -> None:
 
 def test_a_queued_stage_is_two_commits(rig: Rig) -> None:
     rig.create("wide")
-    rig.work()
     rig.meter.restart()
     rig.work()
     assert rig.meter.cost() == Cost(statements=2, commits=2, round_trips=2)
+
+
+def test_the_last_of_a_wide_group_reads_its_siblings_under_the_lock(rig: Rig) -> None:
+    """The claim, then begin, a time limit and the read in one trip, the write and its commit in another."""
+    rig.create("wide")
+    rig.work()
+    rig.meter.restart()
+    rig.work()
+    assert rig.meter.cost() == Cost(statements=6, commits=2, round_trips=3)
 
 
 def test_a_suspending_stage_is_two_commits(rig: Rig) -> None:
@@ -188,7 +190,8 @@ def test_a_cancel_is_one_commit(rig: Rig) -> None:
     run_id = rig.create()
     rig.meter.restart()
     assert rig.kernel.dispatch(RunCancel(workflow_run_id=run_id)).cancelled
-    assert rig.meter.cost().commits == 1
+    cost = rig.meter.cost()
+    assert (cost.commits, cost.round_trips) == (1, 5)  # a look at the run costs three
 
 
 def test_flushing_a_run_is_two_commits(rig: Rig) -> None:

@@ -1,4 +1,4 @@
-"""A deployed stack that is not there: its maintenance function answers reads from a store on this machine."""
+"""A stand-in for a deployed stack: its maintenance function answers from a store on this machine."""
 
 import io
 import json
@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.domain.errors import EngineError
-from engine.reading.queries import answer_query
+from engine.kernel.kernel import Kernel
 from engine.ports.reads import Reads
+from engine.reading.queries import answer_query
 
 NAME, FUNCTION = "engine-test-app", "maintenance"
 
@@ -15,8 +16,8 @@ NAME, FUNCTION = "engine-test-app", "maintenance"
 class StackStub:
     """boto3's clients for CloudFormation and Lambda, as far as the command line uses them."""
 
-    def __init__(self, reads: Reads) -> None:
-        self._reads = reads
+    def __init__(self, reads: Reads, kernel: Kernel | None = None) -> None:
+        self._reads, self._kernel = reads, kernel
 
     def __call__(self, _service: str) -> Any:
         return self
@@ -30,6 +31,9 @@ class StackStub:
 
     def _answer(self, document: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            return {"result": answer_query(document, self._reads)}
+            if "read" in document:
+                return {"result": answer_query(document, self._reads)}
+            assert self._kernel is not None, "this stub answers reads only"
+            return {"result": self._kernel.dispatch(document).model_dump(mode="json")}
         except EngineError as error:
             return {"error": {"code": error.code, "message": str(error)}}

@@ -36,7 +36,7 @@ REFUSED = {
     "too high a priority": (("run", "greeting", "--priority", "2000"), "Input should be less than or equal to 1000"),
     "unknown command": (("rnu",), "No such command 'rnu'. Did you mean 'run'"),
     "unknown option": (("run", "greeting", "--speed", "9"), "No such option: --speed"),
-    "resume with input": (("run", "--resume", "--input", "{}"), "--resume goes on with a run as it is"),
+    "resume with input": (("run", "--resume", "--input", "{}"), "--resume continues a run as it is"),
     "unknown profile": (("run", "greeting", "--profile", "moon"), "ENGINE_PROFILE is 'moon'"),
     "run of nothing": (("runs", "show", "0193"), "no runs in '.engine' yet"),
 }

@@ -132,7 +132,7 @@ def test_a_worker_finishes_what_others_created_and_stops_when_told(engine: Call,
     process.terminate()
     answer = ended(process)
     assert answer.code == 0
-    assert "2 slots, pools default; took back 0 jobs" in answer.err
+    assert "2 slots, pools default; released 0 jobs of dead workers" in answer.err
     assert "stopped after" in answer.err
 
 

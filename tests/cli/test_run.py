@@ -69,6 +69,7 @@ def test_what_a_body_prints_does_not_spoil_the_json(engine: Call) -> None:
     assert "a body that prints" in answer.err
 
 
+@pytest.mark.failure(40)
 def test_a_run_that_fails_says_where_and_why_and_exits_1(engine: Call) -> None:
     answer = engine("run", "failing")
     assert answer.code == 1
@@ -145,7 +146,7 @@ def test_resume_takes_the_newest_unfinished_run(engine: Call) -> None:
     answer = engine("run", "--resume", "-o", "json")
     assert (answer.code, answer.json["run_id"], answer.json["status"]) == (0, run_id, "COMPLETED")
     answer = engine("run", "--resume")
-    assert (answer.code, answer.err) == (2, "error: no run is unfinished, so there is nothing to go on with\n")
+    assert (answer.code, answer.err) == (2, "error: no run is unfinished, so there is nothing to resume\n")
     assert "no run of workflow 'greeting' is unfinished" in engine("run", "greeting", "--resume").err
 
 

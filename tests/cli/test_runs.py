@@ -3,13 +3,10 @@
 import json
 import os
 import shutil
-from itertools import chain
 from pathlib import Path
 
 import pytest
 
-from engine.cli.runs import RunStatus
-from engine.domain.lifecycle import RUN_MOVES, Status
 from tests.cli.calling import Call, ended, started
 
 
@@ -19,6 +16,7 @@ def done(engine: Call) -> str:
     return str(engine("run", "greeting", "-o", "json").json["run_id"])
 
 
+@pytest.mark.failure(40)
 def test_a_list_in_a_pipe_is_whole(engine: Call, done: str) -> None:
     header, line = engine("runs", "list").out.splitlines()
     assert header.split()[:3] == ["RUN", "WORKFLOW", "STATUS"]
@@ -47,10 +45,6 @@ def test_a_state_that_no_run_is_ever_in_is_refused_with_those_there_are(engine: 
     answer = engine("runs", "list", "--status", status)
     assert answer.code == 2
     assert "'pending', 'running', 'completed', 'failed', 'cancelled'" in answer.err
-
-
-def test_each_state_of_a_run_can_be_asked_for() -> None:
-    assert {Status(each) for each in RunStatus} == {*RUN_MOVES, *chain.from_iterable(RUN_MOVES.values())}
 
 
 def test_show_takes_the_beginning_of_an_id(engine: Call, done: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.adapters.aws.clients import AwsClients, Clients
 from engine.bootstrap.aws import AwsEngine, open_aws
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import RunStatus, StageStatus
 from engine.localcloud.emulator import CREDENTIALS, REGION, Emulator
 from engine.localcloud.event_source import EventSource
 from engine.localcloud.function_events import sqs_event
@@ -111,8 +111,8 @@ def event_types(engine: AwsEngine, run_id: str) -> list[str]:
 def assert_completed_once(engine: AwsEngine, run_id: str) -> None:
     """Checks that the run is COMPLETED, and that each stage completed exactly once."""
     view = engine.kernel.reads.run(run_id)
-    assert view.run.status is Status.COMPLETED, view.run.failure_message
-    assert {stage.status for stage in view.stages} == {Status.COMPLETED}
+    assert view.run.status is RunStatus.COMPLETED, view.run.failure_message
+    assert {stage.status for stage in view.stages} == {StageStatus.COMPLETED}
     told = [e.payload["stage_id"] for e in engine.kernel.reads.events(run_id) if e.event_type == "stage:completed"]
     assert sorted(told) == sorted(stage.stage_id for stage in view.stages)
     assert event_types(engine, run_id).count("workflow:completed") == 1

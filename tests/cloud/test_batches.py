@@ -1,12 +1,13 @@
 import pytest
 
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import RunStatus
 from engine.localcloud.sandbox import Sandbox
 from tests.cloud.deployment import Deployment, started
 
 pytestmark = pytest.mark.postgres
 
 
+@pytest.mark.failure(34)
 def test_of_ten_messages_one_is_poison_and_nine_are_acknowledged(deployment: Deployment) -> None:
     """One of the nine is a stage that fails, which is a recorded fact and not a failed message."""
     with deployment.engine() as engine:
@@ -19,7 +20,7 @@ def test_of_ten_messages_one_is_poison_and_nine_are_acknowledged(deployment: Dep
             assert sandbox.invoke(batch) == {"batchItemFailures": []}
         finally:
             sandbox.stop()
-        assert {engine.kernel.reads.run(each).run.status for each in runs} == {Status.COMPLETED}
+        assert {engine.kernel.reads.run(each).run.status for each in runs} == {RunStatus.COMPLETED}
         assert engine.kernel.reads.run(failing).run.failure_message == "ValueError: boom"
     (dead,) = deployment.receive(deployment.resources.unread)
     assert dead["Body"] == "{not a job"

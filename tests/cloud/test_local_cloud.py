@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from engine.cli.exit_codes import ExitCode
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import RunStatus
 from engine.localcloud.cloud import LocalCloud
 from engine.localcloud.running import announced, connect
 from tests.cloud.deployment import ROOT, assert_completed_once, ended, started
@@ -67,7 +67,7 @@ def test_maintenance_takes_commands_and_reads_when_invoked_directly(cloud: Local
     with connect(cloud.environment) as engine:
         until(ended(engine, created["workflow_run_id"]), "the run has ended")
     found = cloud.invoke("maintenance", {"read": "runs.get", "run_id": created["workflow_run_id"]})["result"]
-    assert found["run"]["status"] == Status.COMPLETED
+    assert found["run"]["status"] == RunStatus.COMPLETED
 
 
 def runs_of_local(home: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,7 @@ import pytest
 
 from engine.adapters.aws.clients import Clients
 from engine.domain.errors import StoreUnavailable
-from engine.domain.lifecycle import OPEN
+from engine.domain.lifecycle import ENDED_RUNS, RunStatus
 from engine.ports.transaction import RunFilter
 from engine.testing import FakeClock
 from tests.cloud.deployment import Deployment, assert_completed_once, started
@@ -18,6 +18,7 @@ from tests.unit.aws.stubs import Recorded, aws_error
 pytestmark = pytest.mark.postgres
 
 RUNS = 200
+UNFINISHED = frozenset(RunStatus) - ENDED_RUNS
 CHAOS = Meddling(dropped=0.3, repeated=0.2, times=5, late=120.0)
 
 
@@ -40,7 +41,7 @@ def test_dropped_repeated_late_and_reordered_notifications_cost_time_and_nothing
     with deployment.engine(clients=without_bus(clients), clock=clock) as engine:
         driver = Driver(deployment, sqs, clock, handlers(engine, monkeypatch), meddling=CHAOS, seed=7)
         runs = [started(engine, "forked", {"number": number}) for number in range(RUNS)]
-        driver.run(enough=lambda: not engine.kernel.reads.runs(RunFilter(statuses=OPEN), 1).runs)
+        driver.run(enough=lambda: not engine.kernel.reads.runs(RunFilter(statuses=UNFINISHED), 1).runs)
         for run_id in runs:
             assert_completed_once(engine, run_id)
     assert driver.dropped > RUNS / 2

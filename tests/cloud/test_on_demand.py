@@ -11,7 +11,7 @@ from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
 from engine.bootstrap.aws import AwsEngine
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import StageStatus
 from engine.testing import FakeClock
 from tests.cloud.deployment import Deployment, assert_completed_once, started
 from tests.cloud.in_process import handlers
@@ -31,7 +31,7 @@ def test_nothing_connects_while_a_poll_is_far_ahead_and_it_is_made_on_time(
         run_id = started(engine, "far-ahead")
         driver.run(until=begun + timedelta(minutes=5))
         stage = engine.kernel.reads.run(run_id).stages[0]
-        assert stage.status is Status.SUSPENDED
+        assert stage.status is StageStatus.SUSPENDED
         engine.close()  # as the role's idle_session_timeout does
         with connections_used() as used:
             driver.run(until=begun + timedelta(hours=1, minutes=55))

@@ -92,7 +92,7 @@ def test_a_text_file_of_this_machine_goes_along_as_text(call: Call, tmp_path: Pa
         ("document-analysis", "a.pdf", b"%PDF-1.7\n\xe2\xe3\xcf\xd3", "cannot read 'a.pdf': it is not UTF-8"),
         ("document-analysis", "long.txt", b"x" * 4_200_000, "cannot be sent to the stack: it is more than 4 MiB"),
         ("document-analysis", "gone.txt", None, "there is no file 'gone.txt'"),
-        ("suspending", "a.txt", b"text", "is not a .json file, and a file of another kind means nothing here"),
+        ("suspending", "a.txt", b"text", "is not a .json file, and no file of another kind is accepted here"),
     ],
 )
 def test_a_file_that_cannot_go_along_is_refused_before_anything_is_asked(
@@ -221,6 +221,7 @@ def test_waiting_jobs_and_events_are_listed(call: Call, cloud: LocalCloud) -> No
 
     until(waits, "its job waits")
     assert call("outbox", "list").code == 0
+    assert call("outbox", "flush").code == 0
     assert call("runs", "cancel", run_id).code == 0
 
 
@@ -228,15 +229,14 @@ def test_waiting_jobs_and_events_are_listed(call: Call, cloud: LocalCloud) -> No
     ("words", "code", "said"),
     [
         (("runs", "artifacts", "RUN", "--save", "files"), 1, "artifacts of a stack stay in its bucket; read "),
-        (("outbox", "flush"), 1, "OutboxFlush is done in the stack by itself, not from outside"),
         (("run", "--resume"), 2, "--stack runs where it is deployed; leave out --resume\n"),
         (("run", "far-ahead", "--fake-ai"), 2, "--stack runs where it is deployed; leave out --fake-ai"),
-        (("worker",), 2, "--stack goes with run, runs, jobs, dlq, outbox; engine worker is of this machine"),
-        (("tick",), 2, "engine tick is of this machine"),
-        (("prune", "--older-than", "90d"), 2, "engine prune is of this machine"),
-        (("migrate",), 2, "engine migrate is of this machine"),
-        (("doctor",), 2, "engine doctor is of this machine"),
-        (("workflows", "list"), 2, "engine workflows is of this machine"),
+        (("worker",), 2, "--stack works with run, runs, jobs, dlq, outbox; engine worker runs on this machine only"),
+        (("tick",), 2, "engine tick runs on this machine only"),
+        (("prune", "--older-than", "90d"), 2, "engine prune runs on this machine only"),
+        (("migrate",), 2, "engine migrate runs on this machine only"),
+        (("doctor",), 2, "engine doctor runs on this machine only"),
+        (("workflows", "list"), 2, "engine workflows runs on this machine only"),
         (("jobs", "list", "--limit", "2000"), 2, "not a valid read: 'jobs.list'"),
     ],
 )

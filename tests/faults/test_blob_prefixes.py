@@ -1,8 +1,8 @@
 import pytest
 
 from engine import RetryPolicy, StageContext
+from engine.domain.blob_keys import run_prefix
 from engine.domain.errors import InvalidBlobKey
-from engine.execution.outputs import run_prefix
 from engine.testing import InMemoryBlobStore
 from tests.kernel.stores import MakeBench, in_memory
 from tests.kernel.workflows import pipeline, stage
@@ -10,6 +10,7 @@ from tests.kernel.workflows import pipeline, stage
 VICTIM = "workflow-v2/other/run/secret.json"
 
 
+@pytest.mark.failure(23)
 @in_memory
 @pytest.mark.parametrize(
     "name",
@@ -17,7 +18,7 @@ VICTIM = "workflow-v2/other/run/secret.json"
 )
 @pytest.mark.parametrize("access", ["load", "save", "delete", "exists", "open"])
 def test_a_stage_cannot_reach_blobs_outside_its_run(make_bench: MakeBench, name: str, access: str) -> None:
-    """bugs.md 23: a key is checked segment by segment, not by how it begins."""
+    """A key is checked segment by segment, not by its beginning."""
     blobs = InMemoryBlobStore()
     blobs.put(VICTIM, "secret")
 

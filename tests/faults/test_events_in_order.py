@@ -13,7 +13,7 @@ from tests.kernel.workflows import ONCE, boom, pipeline, stage
 
 
 class DoingSomethingMeanwhile(CollectingEventSink):
-    """Does something while it is given the first event."""
+    """Runs a function while it receives the first event."""
 
     meanwhile: Callable[[], object] | None = None
 
@@ -24,8 +24,9 @@ class DoingSomethingMeanwhile(CollectingEventSink):
         super().emit(event, skip=skip)
 
 
+@pytest.mark.failure(9)
 def test_a_flush_during_a_flush_publishes_nothing_twice(make_bench: MakeBench) -> None:
-    """bugs.md 9: the first open event is claimed, and with it the run."""
+    """A flusher claims the first open event of a run, and with it the run."""
     sink = DoingSomethingMeanwhile()
     bench = make_bench(pipeline(stage()), event_sink=sink)
     run_id = bench.create()
@@ -36,9 +37,10 @@ def test_a_flush_during_a_flush_publishes_nothing_twice(make_bench: MakeBench) -
     assert sink.types() == ["workflow:created", "workflow:started"]
 
 
+@pytest.mark.failure(9)
 @in_databases
 def test_three_flushers_at_once_publish_each_event_once_and_in_order(make_bench: MakeBench) -> None:
-    """bugs.md 9: the same with threads."""
+    """Three threads flush at the same time."""
     sink = CollectingEventSink()
     benches = [make_bench(pipeline(stage()), event_sink=sink) for _ in range(3)]
     runs = [benches[0].create() for _ in range(6)]
@@ -50,8 +52,9 @@ def test_three_flushers_at_once_publish_each_event_once_and_in_order(make_bench:
         assert published == list(range(1, len(benches[0].told(run_id)) + 1))
 
 
+@pytest.mark.failure(11)
 def test_events_look_the_same_from_every_store(make_bench: MakeBench) -> None:
-    """bugs.md 11: the same types, values and wire form as from memory."""
+    """Types, values and wire form equal those of the memory store."""
     workflow = pipeline(stage(), stage("b", boom, retry=ONCE))
     stored = make_bench(workflow, ids=FixedIds(7))
     memory = TestKernel(workflow, clock=FakeClock(), ids=FixedIds(7))
@@ -65,8 +68,9 @@ def test_events_look_the_same_from_every_store(make_bench: MakeBench) -> None:
     assert '"timestamp":"2026-01-01T12:00:00.123456Z"' in wire[0]
 
 
+@pytest.mark.failure(21)
 def test_a_replayed_dead_letter_arrives_late_and_only_where_it_failed(make_bench: MakeBench) -> None:
-    """bugs.md 21: a dead event lets the later ones pass; plugins that had it do not get it again."""
+    """A dead event lets later ones pass; plugins that had it do not receive it again."""
     seen: list[str] = []
     broken = True
 
@@ -99,9 +103,10 @@ def test_a_replayed_dead_letter_arrives_late_and_only_where_it_failed(make_bench
     ]
 
 
+@pytest.mark.failure(21)
 @pytest.mark.parametrize("wait", [4, 5])
 def test_a_refused_event_holds_back_the_later_ones_of_its_run_only(make_bench: MakeBench, wait: int) -> None:
-    """bugs.md 21: until its backoff is over."""
+    """The later events of the run wait until the backoff is over; other runs do not wait."""
     sink = CollectingEventSink()
     bench = make_bench(pipeline(stage()), event_sink=sink)
     first, second = bench.create(), bench.create()

@@ -14,8 +14,9 @@ class Interrupted(Exception):
     pass
 
 
+@pytest.mark.failure(25)
 def test_a_transaction_that_raises_leaves_nothing_in_any_store(make_bench: MakeBench, persistence: Persistence) -> None:
-    """bugs.md 25: memory rolls back as databases do."""
+    """The memory store rolls back as databases do."""
     bench = make_bench(pipeline(stage()))
     run_id = bench.create()
     before = bench.reads.run(run_id)
@@ -40,8 +41,9 @@ def test_a_transaction_that_raises_leaves_nothing_in_any_store(make_bench: MakeB
     assert bench.reads.run(run_id) == before
 
 
+@pytest.mark.failure(25)
 def test_every_store_refuses_duplicates_and_stale_versions(make_bench: MakeBench, persistence: Persistence) -> None:
-    """bugs.md 25: memory is as strict as PostgreSQL."""
+    """The memory store is as strict as PostgreSQL."""
     bench = make_bench(pipeline(stage()))
     view = bench.reads.run(bench.create())
     at = bench.clock.now()
@@ -57,8 +59,9 @@ def test_every_store_refuses_duplicates_and_stale_versions(make_bench: MakeBench
     assert bench.reads.run(view.run.id) == view
 
 
+@pytest.mark.failure(25)
 def test_a_retry_waits_for_its_backoff_in_every_store(make_bench: MakeBench) -> None:
-    """bugs.md 25: a fake queue that hands out a retry at once hides what production does."""
+    """A fake queue that offers a retry at once would hide the production behaviour."""
     bench = make_bench(pipeline(stage(body=Flaky(1), retry=STEADY)))
     bench.create()
     bench.work()

@@ -21,8 +21,9 @@ def reap(bench: Bench) -> RunReapStuckResult:
     return bench.dispatch(RunReapStuck(stuck_threshold=STUCK))
 
 
+@pytest.mark.failure(2)
 def test_a_run_that_waits_for_its_next_poll_is_not_stuck(make_bench: MakeBench) -> None:
-    """bugs.md 2: a stage suspended for longer than the threshold, its next poll ahead."""
+    """A stage is suspended for longer than the threshold, and its next poll lies ahead."""
     bench = make_bench(
         pipeline(batch_stage(lambda _state, _ctx: Ready("done"), body=lambda _ctx: Suspended("b", poll_interval=3600)))
     )
@@ -35,8 +36,9 @@ def test_a_run_that_waits_for_its_next_poll_is_not_stuck(make_bench: MakeBench) 
     assert bench.run_to_completion(run_id).run.status is RunStatus.COMPLETED
 
 
+@pytest.mark.failure(3)
 def test_a_stage_that_is_kept_alive_is_not_stuck_however_long_it_takes(make_bench: MakeBench) -> None:
-    """bugs.md 3: heartbeats keep the lease, and the result of a long stage counts."""
+    """Heartbeats keep the lease, and the result of a long stage is committed."""
     bench = make_bench(pipeline(stage()))
     run_id = bench.create("w", "long")
     attempt = bench.start()
@@ -48,8 +50,9 @@ def test_a_stage_that_is_kept_alive_is_not_stuck_however_long_it_takes(make_benc
     assert (bench.run_of(run_id).status, bench.output(run_id)) == (RunStatus.COMPLETED, "long")
 
 
+@pytest.mark.failure(4)
 def test_a_job_that_waits_in_a_long_queue_is_not_stuck(make_bench: MakeBench) -> None:
-    """bugs.md 4: a backlog of hours fails no run."""
+    """A backlog of hours fails no run."""
     bench = make_bench(pipeline(stage()))
     runs = [bench.create("w", number) for number in range(3)]
     bench.clock.advance(5 * 3600)
@@ -58,8 +61,9 @@ def test_a_job_that_waits_in_a_long_queue_is_not_stuck(make_bench: MakeBench) ->
     assert [bench.run_of(run_id).status for run_id in runs] == [RunStatus.COMPLETED] * 3
 
 
+@pytest.mark.failure(5)
 def test_a_finish_moves_the_run_on_in_the_same_transaction(make_bench: MakeBench) -> None:
-    """bugs.md 5: whoever dies after a commit leaves nothing half done."""
+    """A process that dies after a commit leaves no transition half done."""
     bench = make_bench(pipeline(stage(), stage("b")))
     run_id = bench.create("w", 1)
     bench.work()
@@ -69,9 +73,10 @@ def test_a_finish_moves_the_run_on_in_the_same_transaction(make_bench: MakeBench
     assert bench.run_of(run_id).status is RunStatus.COMPLETED
 
 
+@pytest.mark.failure(5)
 @pytest.mark.parametrize("stages", [1, 2])
 def test_a_run_whose_stages_are_done_is_moved_on_not_failed(make_bench: MakeBench, stages: int) -> None:
-    """bugs.md 5: rows as an engine leaves them that crashed between two transactions."""
+    """The rows are those of an engine that crashed between two transactions."""
     bench = make_bench(pipeline(*[stage(name) for name in "ab"[:stages]]))
     run_id = bench.create("w", 1)
     attempt = bench.start()
@@ -86,8 +91,9 @@ def test_a_run_whose_stages_are_done_is_moved_on_not_failed(make_bench: MakeBenc
     assert bench.dispatch(RunTransition(workflow_run_id=run_id)).action == "noop"
 
 
+@pytest.mark.failure(6)
 def test_a_job_that_kills_every_worker_is_given_up_after_its_attempts(make_bench: MakeBench) -> None:
-    """bugs.md 6: a poison job ends, and the run says why."""
+    """The run fails with an error that names the cause."""
     bench = make_bench(pipeline(stage()))
     run_id = bench.create()
     for attempt in (1, 2, 3):
@@ -104,6 +110,7 @@ def test_a_job_that_kills_every_worker_is_given_up_after_its_attempts(make_bench
 HALF = "\ud800"
 
 
+@pytest.mark.failure(6)
 @pytest.mark.parametrize(
     ("body", "says"),
     [
@@ -117,7 +124,7 @@ HALF = "\ud800"
     ids=["annotation", "zero in an annotation", "actor", "metric", "artifact", "zero in an artifact's name"],
 )
 def test_what_cannot_be_stored_fails_its_stage_with_that_cause(make_bench: MakeBench, body: Body, says: str) -> None:
-    """bugs.md 6: it must not kill the worker that tries to commit it, attempt after attempt."""
+    """It must not kill the worker that tries to commit it, attempt after attempt."""
     counted = Counted(body)
     bench = make_bench(pipeline(stage(body=counted, retry=ONCE)))
     run_id = bench.create()
@@ -132,8 +139,9 @@ def say(ctx: StageContext[Any, Any]) -> None:
     raise ValueError(f"cannot read {HALF}")
 
 
+@pytest.mark.failure(6)
 def test_text_that_is_no_unicode_is_repaired_where_it_is_only_said(make_bench: MakeBench) -> None:
-    """bugs.md 6: error messages, logs and progress may quote file names of any bytes."""
+    """Error messages, logs and progress may quote file names of any bytes."""
     bench = make_bench(pipeline(stage(body=say, retry=ONCE)))
     run_id = bench.create()
     bench.work()
@@ -141,8 +149,9 @@ def test_text_that_is_no_unicode_is_repaired_where_it_is_only_said(make_bench: M
     assert "\ufffd" in [line.message for line in bench.reads.logs(run_id)]
 
 
+@pytest.mark.failure(5)
 def test_a_stage_that_lost_its_job_gets_it_back(make_bench: MakeBench) -> None:
-    """bugs.md 5: a PENDING stage without a job gets one again instead of failing."""
+    """A PENDING stage without a job receives a new one instead of failing."""
     bench = make_bench(pipeline(stage()))
     run_id = bench.create("w", 1)
     bench.queue.cancel_by_run(run_id)

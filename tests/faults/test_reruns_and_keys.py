@@ -11,8 +11,9 @@ from tests.kernel.stores import MakeBench
 from tests.kernel.workflows import ONCE, Counted, Flaky, pipeline, stage
 
 
+@pytest.mark.failure(13)
 def test_a_rerun_of_one_of_two_siblings_runs_both_once(make_bench: MakeBench) -> None:
-    """bugs.md 13: a parallel sibling belongs to the target's group."""
+    """A parallel sibling belongs to the target's group."""
     left, right, last = Counted(), Counted(), Counted()
     bench = make_bench(pipeline(stage(), [stage("l", left), stage("r", right)], stage("z", last)))
     run_id = bench.run("w", 1).run.id
@@ -24,8 +25,9 @@ def test_a_rerun_of_one_of_two_siblings_runs_both_once(make_bench: MakeBench) ->
     assert generations == {"a": 0, "l": 1, "r": 1, "z": 1}
 
 
+@pytest.mark.failure(13)
 def test_a_rerun_after_a_stage_that_gave_null_goes_on_with_null(make_bench: MakeBench) -> None:
-    """bugs.md 13: null is an output like any other."""
+    """Null is an output like any other."""
     seen: list[Any] = []
 
     def remember(ctx: StageContext[Any, Any]) -> None:
@@ -38,8 +40,9 @@ def test_a_rerun_after_a_stage_that_gave_null_goes_on_with_null(make_bench: Make
     assert seen == [None, None]
 
 
+@pytest.mark.failure(13)
 def test_old_jobs_never_run_against_new_stage_records(make_bench: MakeBench) -> None:
-    """bugs.md 13: every old job is CANCELLED or ended, and its notification a ghost."""
+    """Every old job is CANCELLED or has ended, and its notification finds a ghost."""
     body = Flaky(1)
     bench = make_bench(pipeline(stage(body=body, retry=ONCE)))
     run_id = bench.run("w", 1).run.id
@@ -50,8 +53,9 @@ def test_old_jobs_never_run_against_new_stage_records(make_bench: MakeBench) -> 
     assert bench.run_to_completion(run_id).run.status is RunStatus.COMPLETED
 
 
+@pytest.mark.failure(14)
 def test_the_same_key_with_other_content_is_a_conflict(make_bench: MakeBench) -> None:
-    """bugs.md 14: it does not silently answer with the first run."""
+    """The command does not return the first run."""
     bench = make_bench(pipeline(stage()))
     first = bench.dispatch(RunCreate(workflow_id="w", input=1, idempotency_key="k"))
     with pytest.raises(IdempotencyConflictError, match="'k'"):

@@ -1,6 +1,8 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from engine import StageContext, StageResult
 from engine.kernel import RunRerunFrom
 from engine.kernel.pruning import Pruned, prune
@@ -27,8 +29,9 @@ def rows(bench: Bench, run_id: str) -> dict[str, int]:
     }
 
 
+@pytest.mark.failure(27)
 def test_a_trivial_run_leaves_few_rows(make_bench: MakeBench) -> None:
-    """bugs.md 27: a run, its stages, a job and two events each, and three events of its own."""
+    """A run, its stages, a job and two events for each stage, and three events of its own."""
     bench = make_bench(pipeline(stage("a"), stage("b"), stage("c")))
     run_id = bench.run("w").run.id
     assert rows(bench, run_id) == {
@@ -49,8 +52,9 @@ def noisy(ctx: StageContext[Any, Any]) -> StageResult[Any]:
     return StageResult(LARGE, artifacts={"report.txt": "text"})
 
 
+@pytest.mark.failure(27)
 def test_pruning_removes_old_runs_with_rows_and_blobs(make_bench: MakeBench) -> None:
-    """bugs.md 27: what ended long ago goes, whatever is newer or still runs stays."""
+    """Runs that ended before the limit are deleted; newer and unfinished ones stay."""
     blobs = CountingBlobStore()
     bench = make_bench(pipeline(stage(body=noisy)), blob_store=blobs)
     old = bench.run("w", LARGE, idempotency_key="old").run.id
@@ -67,8 +71,9 @@ def test_pruning_removes_old_runs_with_rows_and_blobs(make_bench: MakeBench) -> 
     assert prune(bench.kernel.deps, timedelta(days=90), lease=LEASE) == Pruned()
 
 
+@pytest.mark.failure(27)
 def test_pruning_removes_results_nobody_refers_to(make_bench: MakeBench) -> None:
-    """bugs.md 27: what late workers wrote after losing their lease, an hour after the run ended and not before."""
+    """Late workers wrote them after losing their lease; they are kept until an hour after the run's end."""
     blobs = CountingBlobStore()
     bench = make_bench(pipeline(stage(body=noisy)), blob_store=blobs)
     run = bench.run("w").run
@@ -82,8 +87,9 @@ def test_pruning_removes_results_nobody_refers_to(make_bench: MakeBench) -> None
     assert bench.output(run.id) == LARGE
 
 
+@pytest.mark.failure(27)
 def test_only_outputs_that_are_used_are_read(make_bench: MakeBench) -> None:
-    """bugs.md 27: a stage reads its input, and an earlier output when it asks for it."""
+    """A stage reads its input, and an earlier output only when the body asks for it."""
     blobs = CountingBlobStore()
     last: list[int] = []
 
@@ -106,8 +112,9 @@ def test_only_outputs_that_are_used_are_read(make_bench: MakeBench) -> None:
     assert blobs.read[0].startswith(f"workflow-v2/w/{run_id}/")
 
 
+@pytest.mark.failure(27)
 def test_a_rerun_leaves_only_the_blobs_of_the_newest_generation(make_bench: MakeBench) -> None:
-    """bugs.md 27: the old generations' prefixes go, those of earlier stages stay."""
+    """Blobs of old generations are deleted; those of earlier stages stay."""
     blobs = CountingBlobStore()
     bench = make_bench(pipeline(stage(body=noisy), stage("b", noisy), stage("c", echo)), blob_store=blobs)
     run_id = bench.run("w").run.id

@@ -22,9 +22,10 @@ def suspended(bench: Bench) -> str:
     return run_id
 
 
+@pytest.mark.failure(15)
 @pytest.mark.parametrize("by", ["poll", "reconcile"])
 def test_a_suspended_stage_whose_workflow_is_gone_fails_with_its_run(make_bench: MakeBench, by: str) -> None:
-    """bugs.md 15: the stage does not fail alone."""
+    """The run does not stay RUNNING."""
     bench = make_bench(pipeline(batch_stage(lambda _state, _ctx: Ready(1))))
     run_id = suspended(bench)
     bench.workflows.by_id.clear()
@@ -36,8 +37,9 @@ def test_a_suspended_stage_whose_workflow_is_gone_fails_with_its_run(make_bench:
     assert bench.told(run_id)[-2:] == ["stage:failed", "workflow:failed"]
 
 
+@pytest.mark.failure(16)
 def test_waiting_ends_at_max_wait(make_bench: MakeBench) -> None:
-    """bugs.md 16: not one poll interval later."""
+    """The stage does not wait for one more poll interval."""
     waits = batch_stage(
         lambda _state, _ctx: NotReady(), body=lambda _ctx: Suspended("b", poll_interval=60, max_wait=100)
     )
@@ -50,8 +52,9 @@ def test_waiting_ends_at_max_wait(make_bench: MakeBench) -> None:
     assert (bench.run_of(run_id).status, bench.run_of(run_id).failure_code) == (RunStatus.FAILED, "STAGE_TIMEOUT")
 
 
+@pytest.mark.failure(16)
 def test_a_failing_try_does_not_end_the_run_while_a_sibling_finishes(make_bench: MakeBench) -> None:
-    """bugs.md 16: a FAILED stage that will be tried again is not a failure of the run."""
+    """A FAILED stage with attempts left is not a failure of the run."""
     bench = make_bench(pipeline([stage("a", Flaky(1)), stage("b")]))
     run_id = bench.create()
     bench.finish(bench.start(job_id=bench.job(run_id, "a").id))
@@ -66,16 +69,18 @@ class Options(BaseModel):
     level: int = 1
 
 
+@pytest.mark.failure(16)
 def test_a_stage_record_holds_its_own_config_only(make_bench: MakeBench) -> None:
-    """bugs.md 16: not the config of all stages."""
+    """It does not hold the config of all stages."""
     bench = make_bench(pipeline(stage("a", config=Options), stage("b", config=Options)))
     run_id = bench.run("w", config={"a": {"level": 3}}).run.id
     assert bench.stage(run_id, "a").config == {"level": 3}
     assert bench.stage(run_id, "b").config == {"level": 1}
 
 
+@pytest.mark.failure(22)
 def test_a_poll_during_a_poll_does_not_ask_again(make_bench: MakeBench) -> None:
-    """bugs.md 22: the stage is claimed before it is checked."""
+    """A poller claims the stage before it checks."""
     others: list[int] = []
 
     def check(_state: object, _ctx: object) -> NotReady:
@@ -89,9 +94,10 @@ def test_a_poll_during_a_poll_does_not_ask_again(make_bench: MakeBench) -> None:
     assert others == [0]
 
 
+@pytest.mark.failure(22)
 @in_databases
 def test_three_pollers_at_once_ask_the_provider_once(make_bench: MakeBench) -> None:
-    """bugs.md 22: the same with threads, however the claims interleave."""
+    """Three threads poll at the same time."""
     asked: list[str] = []
 
     def check(_state: object, ctx: Any) -> Ready[int]:
@@ -108,8 +114,9 @@ def test_three_pollers_at_once_ask_the_provider_once(make_bench: MakeBench) -> N
     assert [benches[0].run_of(run_id).status for run_id in runs] == [RunStatus.COMPLETED] * 4
 
 
+@pytest.mark.failure(22)
 def test_the_body_of_a_suspended_stage_runs_once(make_bench: MakeBench) -> None:
-    """bugs.md 22: the batch is submitted once."""
+    """The batch is submitted once."""
     submitted: list[int] = []
 
     def submit(ctx: StageContext[Any, Any]) -> Suspended:

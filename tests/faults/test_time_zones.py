@@ -12,9 +12,10 @@ from tests.kernel.stores import MakeBench, in_databases, in_postgres, open_store
 from tests.kernel.workflows import Flaky, pipeline, stage
 
 
+@pytest.mark.failure(10)
 @in_databases
 def test_leases_and_backoff_hold_on_the_databases_own_clock(store_url: str, make_bench: MakeBench) -> None:
-    """bugs.md 10: the server's zone is not UTC, and no clock is injected."""
+    """The server's zone is not UTC, and no clock is injected."""
     persistence = open_store(store_url, None)
     clock = FakeClock(datetime.now(UTC))
     bench = make_bench(pipeline(stage(body=Flaky(1))), persistence=persistence, clock=clock)
@@ -35,9 +36,10 @@ def test_leases_and_backoff_hold_on_the_databases_own_clock(store_url: str, make
     persistence.close()
 
 
+@pytest.mark.failure(10)
 @in_postgres
 def test_the_server_these_tests_run_on_is_not_in_utc(store_url: str) -> None:
-    """bugs.md 10: otherwise the test above would show nothing."""
+    """Without this the test above would prove nothing."""
     url = make_url(store_url)
     connection = pg8000.dbapi.connect(
         "postgres", host=url.host or "", port=url.port or 0, database=url.database, ssl_context=False

@@ -1,4 +1,4 @@
-"""A store that is away and code that cannot be loaded cost a run time, never its life."""
+"""An unavailable store and code that cannot be loaded delay a run, and do not fail it."""
 
 import asyncio
 import threading

@@ -13,8 +13,7 @@ from engine.adapters.aws.job_message import decode_job_message, decode_wake
 from engine.bootstrap.aws import AwsEngine
 from engine.domain.errors import InvalidInput, StoreUnavailable
 from engine.localcloud.function_events import failed_message_ids, schedule_event, sqs_event
-from engine.ports.persistence import Claim, ClaimRequest
-from engine.ports.persistence import Lease
+from engine.ports.persistence import Claim, ClaimRequest, Lease
 from tests.functions.calling import RecordingAws, context, event
 
 
@@ -48,6 +47,7 @@ def test_the_message_stays_hidden_until_the_lease_has_ended(engine: AwsEngine, a
     assert 325 <= hidden["VisibilityTimeout"] <= 330
 
 
+@pytest.mark.failure(34)
 def test_poison_is_dead_lettered_with_a_reason_and_the_rest_acknowledged(engine: AwsEngine, aws: RecordingAws) -> None:
     assert functions.jobs.handler(event("sqs-batch-with-poison"), context()) == {"batchItemFailures": []}
     (dead,) = aws.sent("send_message")
@@ -55,6 +55,7 @@ def test_poison_is_dead_lettered_with_a_reason_and_the_rest_acknowledged(engine:
     assert "Invalid JSON" in dead["MessageAttributes"]["reason"]["StringValue"]
 
 
+@pytest.mark.failure(34)
 def test_a_store_that_is_away_puts_the_message_back_soon(
     engine: AwsEngine, aws: RecordingAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +109,7 @@ def test_a_wrong_command_is_answered_with_what_is_wrong(engine: AwsEngine) -> No
 
 
 def test_an_event_of_no_known_kind_is_refused(engine: AwsEngine) -> None:
-    with pytest.raises(InvalidInput, match="no batch, schedule, command or read"):
+    with pytest.raises(InvalidInput, match="not a batch, schedule, command or read"):
         functions.maintenance.handler({"hello": 1}, context())
 
 

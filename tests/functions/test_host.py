@@ -10,14 +10,14 @@ import pytest
 
 from engine import Ready, StageContext
 from engine.domain.errors import StoreUnavailable
-from engine.domain.lifecycle import Status
+from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.hosts.options import HostOptions
 from engine.hosts.serverless import JobMessage, OutOfTime, ServerlessHost
 from engine.kernel import StagePollSuspended
 from engine.kernel.kernel import Kernel
-from engine.ports.persistence import Persistence
+from engine.ports.changes import Changes, Refused, Written
+from engine.ports.persistence import Decision, Persistence
 from engine.ports.transaction import Tx
-from engine.ports.write_set import Applied, WriteSet
 from engine.testing import FakeClock, InMemoryPersistence
 from tests.kernel.bench import Bench
 from tests.kernel.ports import WrappedPersistence
@@ -33,10 +33,17 @@ class Away(WrappedPersistence):
         super().__init__(inner)
         self.is_away = False
 
-    def apply(self, write_set: WriteSet) -> Applied:
+    def write(self, changes: Changes) -> Written | Refused:
+        self._check()
+        return super().write(changes)
+
+    def decide(self, run_id: str, decision: Decision, **options: Any) -> Written | Refused:
+        self._check()
+        return super().decide(run_id, decision, **options)
+
+    def _check(self) -> None:
         if self.is_away:
             raise StoreUnavailable("away")
-        return super().apply(write_set)
 
 
 def suspended(bench: Bench) -> StagePollSuspended:
@@ -87,7 +94,7 @@ def test_the_wake_that_ends_a_run_publishes_its_events() -> None:
     wake = suspended(bench)
     assert wake.workflow_run_id is not None
     bench.host.handle_wake(wake.model_dump(mode="json"))
-    assert bench.run_of(wake.workflow_run_id).status is Status.COMPLETED
+    assert bench.run_of(wake.workflow_run_id).status is RunStatus.COMPLETED
     assert "workflow:completed" in [event.type for event in bench.events.events]
 
 
@@ -138,7 +145,7 @@ def test_a_stage_without_a_timeout_of_its_own_goes_on_with_half_of_the_pools(lef
     message = message_of(bench)
     assert Invocation(bench, left).host.handle_job(message).outcome == "completed"
     statuses = bench.statuses(message.workflow_run_id)
-    assert [each for each, status in statuses.items() if status is Status.COMPLETED] == done
+    assert [each for each, status in statuses.items() if status is StageStatus.COMPLETED] == done
 
 
 def test_a_lease_is_released_when_only_the_reserve_is_left() -> None:
@@ -150,10 +157,10 @@ def test_a_lease_is_released_when_only_the_reserve_is_left() -> None:
         assert slow.begun.wait(10)
         invocation.left = 4.9
         assert invocation.abandoned.wait(10)
-        assert bench.job(message.workflow_run_id, "b").status is Status.PENDING
+        assert bench.job(message.workflow_run_id, "b").status is JobStatus.PENDING
         slow.go_on.set()
         assert first.result().outcome == "ghost", "a late result of a job that is another's"
     assert Invocation(bench, 100).host.process_available_jobs().succeeded == 1
     again = bench.job(message.workflow_run_id, "b")
     assert (again.attempt, again.max_attempts) == (2, 4)
-    assert bench.run_of(message.workflow_run_id).status is Status.COMPLETED
+    assert bench.run_of(message.workflow_run_id).status is RunStatus.COMPLETED

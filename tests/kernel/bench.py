@@ -32,7 +32,7 @@ class Told:
 class Bench(TestKernel):
     __test__ = False
 
-    # What is stored
+    # Stored rows
 
     def run_of(self, run_id: str) -> RunRecord:
         return self.reads.run(run_id).run
@@ -61,16 +61,14 @@ class Bench(TestKernel):
         return [event for event in self.events_of(run_id) if event.type == event_type][-1]
 
     def force(self, *updates: RunUpdate | StageUpdate | JobUpdate) -> None:
-        """Brings rows into a state that an older version, or a bug, could have left."""
+        """Sets rows to a state that an older version or a bug could have left."""
         run = next((update for update in updates if isinstance(update, RunUpdate)), None)
         writes = tuple(update for update in updates if not isinstance(update, RunUpdate))
         changes = Changes(run_id="", at=self.clock.now(), run=run, writes=writes)
         assert isinstance(self.kernel.deps.persistence.write(changes), Written)
 
-    def end_only_the_stage(
-        self, attempt: Attempt, patch: StagePatch, job: JobStatus = JobStatus.COMPLETED
-    ) -> None:
-        """Leaves rows as an engine does that crashes between a stage's end and what follows from it."""
+    def end_only_the_stage(self, attempt: Attempt, patch: StagePatch, job: JobStatus = JobStatus.COMPLETED) -> None:
+        """Leaves the rows of an engine that crashed between the end of a stage and the advance of its run."""
         claim = attempt.claim
         self.force(
             StageUpdate(ids=(claim.stage.id,), set=patch),
@@ -110,11 +108,11 @@ class Bench(TestKernel):
         return self.dispatch(JobFinish(attempt=attempt, outcome=ended, lease=lease))
 
     def work(self, run_id: str | None = None, *, worker: str = "w1") -> Finished:
-        """One job from claim to commit."""
+        """Runs one job from claim to commit."""
         return self.finish(self.start(run_id, worker=worker))
 
     def deliver(self, job: JobRecord | JobNotification) -> JobResult:
-        """Delivers a queue message for the job, as often as a test likes."""
+        """Delivers a queue message for the job; may be repeated."""
         job_id = job.job_id if isinstance(job, JobNotification) else job.id
         return self.host.handle_job(
             JobMessage(job_id=job_id, workflow_run_id=job.workflow_run_id, workflow_id="w", stage_id=job.stage_id)

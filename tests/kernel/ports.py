@@ -22,8 +22,10 @@ class WrappedPersistence:
     def write(self, changes: Changes) -> Written | Refused:
         return self.inner.write(changes)
 
-    def decide(self, run_id: str, decision: Decision, *, job_id: str | None = None) -> Written | Refused:
-        return self.inner.decide(run_id, decision, job_id=job_id)
+    def decide(
+        self, run_id: str, decision: Decision, *, job_id: str | None = None, whole: bool = False
+    ) -> Written | Refused:
+        return self.inner.decide(run_id, decision, job_id=job_id, whole=whole)
 
     def claim(self, request: ClaimRequest) -> Claim | NoClaim:
         return self.inner.claim(request)
@@ -43,9 +45,11 @@ class Meanwhile(WrappedPersistence):
         self._do()
         return self.inner.write(changes)
 
-    def decide(self, run_id: str, decision: Decision, *, job_id: str | None = None) -> Written | Refused:
+    def decide(
+        self, run_id: str, decision: Decision, *, job_id: str | None = None, whole: bool = False
+    ) -> Written | Refused:
         self._do()
-        return self.inner.decide(run_id, decision, job_id=job_id)
+        return self.inner.decide(run_id, decision, job_id=job_id, whole=whole)
 
     def _do(self) -> None:
         do, self.do = self.do, None

@@ -1,8 +1,11 @@
+import pytest
+
 from engine.domain.lifecycle import RunStatus, StageStatus
 from tests.kernel.stores import MakeBench
 from tests.kernel.workflows import pipeline, stage
 
 
+@pytest.mark.failure(36)
 def test_a_run_goes_on_under_new_code_with_a_warning(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(stage(), stage("b")))
     run_id = bench.create("w", 1)
@@ -14,6 +17,7 @@ def test_a_run_goes_on_under_new_code_with_a_warning(make_bench: MakeBench) -> N
     assert "has changed" in bench.reads.logs(run_id)[0].message
 
 
+@pytest.mark.failure(36)
 def test_a_stage_that_is_gone_fails_the_run(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(stage(), stage("b")))
     run_id = bench.create("w", 1)

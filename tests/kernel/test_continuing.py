@@ -69,9 +69,11 @@ class ForgetsAnswers(WrappedPersistence):
         self.inner.write(changes)
         return self.inner.write(changes)
 
-    def decide(self, run_id: str, decision: Decision, *, job_id: str | None = None) -> Written | Refused:
-        self.inner.decide(run_id, decision, job_id=job_id)
-        return self.inner.decide(run_id, decision, job_id=job_id)
+    def decide(
+        self, run_id: str, decision: Decision, *, job_id: str | None = None, whole: bool = False
+    ) -> Written | Refused:
+        self.inner.decide(run_id, decision, job_id=job_id, whole=whole)
+        return self.inner.decide(run_id, decision, job_id=job_id, whole=whole)
 
 
 def test_a_finish_whose_answer_was_lost_goes_on_all_the_same(make_bench: MakeBench) -> None:

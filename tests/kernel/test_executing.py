@@ -122,7 +122,7 @@ def test_data_that_does_not_fit_is_never_retried(make_bench: MakeBench, where: s
 
 
 def test_values_come_back_as_they_were_whoever_reads_them(make_bench: MakeBench) -> None:
-    """Not as jsonb would have them, and the same for a stage that goes on at once as for one that reads its row."""
+    """jsonb would change them. A continued stage and a stage that reads its row get the same values."""
     value = {"zeta": 1.0, "a": -0.0, "much": 1e22, "deep": {"b": 1, "a": [2**70, "\u2028"]}}
     bench = make_bench(pipeline(stage(body=lambda _: value), stage("b", body=lambda ctx: repr(ctx.input))))
     run_id = bench.create("w", value)

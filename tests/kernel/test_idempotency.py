@@ -81,6 +81,7 @@ def test_of_many_creates_at_once_one_makes_the_run(make_bench: MakeBench) -> Non
     assert len(benches[0].reads.runs(RunFilter()).runs) == 1
 
 
+@pytest.mark.failure(35)
 def test_an_execution_in_progress_is_not_begun_again_until_its_key_expires(make_bench: MakeBench) -> None:
     def body(_ctx: object) -> str:
         if counted.calls == 1:

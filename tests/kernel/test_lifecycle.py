@@ -57,7 +57,7 @@ def test_a_move_is_allowed_or_raises(kind: str, before: StrEnum, after: StrEnum)
 
 
 def test_a_status_is_open_as_long_as_a_move_leads_on() -> None:
-    """Reruns apart, and a FAILED stage: it is open only while its retry waits."""
+    """Exceptions: a rerun, and a FAILED stage, which is open only while its retry waits."""
     assert frozenset({RunStatus.PENDING, RunStatus.RUNNING}) == frozenset(RunStatus) - ENDED_RUNS
     assert frozenset(STAGE_MOVES) - {StageStatus.FAILED} == OPEN_STAGES
     assert frozenset(JOB_MOVES) == OPEN_JOBS

@@ -1,4 +1,4 @@
-"""Type strings, field names and defaults of commands and events are wire and database format: pinned here."""
+"""Pins the wire and database format: type strings, field names and defaults of commands and events."""
 
 from typing import Any
 
@@ -120,8 +120,9 @@ def test_an_event_has_these_fields_and_comes_back_from_its_payload(event_type: s
     event = cls(**{name: value for name, value in given.items() if name in cls.model_fields})
     payload = event.payload()
     assert payload.keys() == EVENTS[event_type]
+    assert payload["timestamp"] == "2026-01-01T12:00:00Z"
     sequence, event_id = getattr(event, "sequence", 0), event.id
-    assert parse_event(payload, sequence=sequence, event_id=event_id, timestamp=event.timestamp) == event
+    assert parse_event(event.stored_payload(), sequence=sequence, event_id=event_id, timestamp=event.timestamp) == event
 
 
 def all_subclasses[M: BaseModel](cls: type[M]) -> set[type[M]]:

@@ -15,8 +15,8 @@ from typing import Any
 from engine.adapters.files.blob_store import FileBlobStore
 from engine.adapters.sql.persistence import SqlPersistence
 from engine.domain.records import RunRecord
-from engine.reading.reads import StoredReads
 from engine.ports.transaction import RunFilter
+from engine.reading.reads import StoredReads
 
 ROOT = Path(__file__).parents[2]
 ENGINE = Path(sys.executable).parent / "engine"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.domain.ai_calls import CallState
-from engine.domain.lifecycle import RunStatus
+from engine.domain.lifecycle import RunStatus, StageStatus
 from engine.testing.fake_ai import FakeAIServer
 from engine.testing.fake_ai.chat import Scripted
 from tests.ai.workflows import PRICE
@@ -108,7 +108,7 @@ def test_a_budget_counts_what_a_killed_process_spent_and_may_have_spent(home: En
         assert states(reads, run.id) == [(1, settled), (1, reserved), (2, settled)]
 
 
-def test_a_batch_is_polled_checked_and_booked_once_by_another_process_than_submitted_it(
+def test_a_batch_is_polled_checked_and_recorded_once_by_another_process_than_submitted_it(
     home: EngineHome, fake: FakeAIServer
 ) -> None:
     process = home.start("run", "batching")
@@ -130,4 +130,4 @@ def test_a_batch_is_polled_checked_and_booked_once_by_another_process_than_submi
 
 def _is_suspended(reads: HomeReads) -> bool:
     runs = reads.runs_of_home()
-    return bool(runs) and any(stage.status is RunStatus.SUSPENDED for stage in reads.run(runs[0].id).stages)
+    return bool(runs) and any(stage.status is StageStatus.SUSPENDED for stage in reads.run(runs[0].id).stages)

@@ -28,6 +28,7 @@ EVERY_STAGE_ONCE = Counter(
 )
 
 
+@pytest.mark.failure(29)
 @pytest.mark.parametrize("kill_number", range(20))
 def test_a_run_killed_at_a_random_point_is_finished_by_the_next_process(kill_number: int, tmp_path: Path) -> None:
     home, marks = EngineHome(tmp_path), tmp_path / "marks"
@@ -42,7 +43,7 @@ def test_a_run_killed_at_a_random_point_is_finished_by_the_next_process(kill_num
             _finish(home, reads, run.id, by_worker=bool(kill_number % 2))
             _assert_picked_up_in_time(reads.events(run.id), killed_at)
         after = reads.run(run.id).run
-        assert after.status is StageStatus.COMPLETED
+        assert after.status is RunStatus.COMPLETED
         assert reads.value(after.output)["done"] == ["first", "second", "left", "right", "join"]
         _assert_one_outcome_each(reads.events(run.id))
 
@@ -86,4 +87,4 @@ def test_a_batch_provider_survives_the_kill_and_its_result_is_used(tmp_path: Pat
 
 def _is_suspended(reads: HomeReads) -> bool:
     runs = reads.runs_of_home()
-    return bool(runs) and any(stage.status is RunStatus.SUSPENDED for stage in reads.run(runs[0].id).stages)
+    return bool(runs) and any(stage.status is StageStatus.SUSPENDED for stage in reads.run(runs[0].id).stages)

@@ -30,8 +30,10 @@ class CheckedPersistence(WrappedPersistence):
     def write(self, changes: Changes) -> Written | Refused:
         return self._checked(lambda: self.inner.write(changes))
 
-    def decide(self, run_id: str, decision: Decision, *, job_id: str | None = None) -> Written | Refused:
-        return self._checked(lambda: self.inner.decide(run_id, decision, job_id=job_id))
+    def decide(
+        self, run_id: str, decision: Decision, *, job_id: str | None = None, whole: bool = False
+    ) -> Written | Refused:
+        return self._checked(lambda: self.inner.decide(run_id, decision, job_id=job_id, whole=whole))
 
     def claim(self, request: ClaimRequest) -> Claim | NoClaim:
         return self._checked(lambda: self.inner.claim(request))

@@ -1,7 +1,7 @@
 """A state machine of runs under all events that can happen to them, in any order.
 
 Workers take a job, run its body and commit its outcome as separate steps, so that several of them can hold attempts
-of the same job, some long expired. What a body does and what a completion check answers is decided when they run.
+of the same job, some long expired. The machine chooses the result of a body or completion check when it runs.
 """
 
 from collections.abc import Callable

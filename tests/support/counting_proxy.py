@@ -1,4 +1,4 @@
-"""A TCP proxy that counts how often a client waits for its server."""
+"""A TCP proxy that counts the statements and round trips between a client and a PostgreSQL server."""
 
 import selectors
 import socket
@@ -8,13 +8,16 @@ from typing import Self
 
 
 class CountingProxy:
-    """Forwards connections to a port on loopback. A round trip is: the client spoke, then the server did."""
+    """Forwards connections without TLS to a port on loopback.
+
+    A round trip is data from the client followed by data from the server. A statement is a CommandComplete message.
+    """
 
     def __init__(self, port: int) -> None:
         self._target = ("127.0.0.1", port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self.round_trips = 0
+        self.round_trips = self.statements = 0
         self._closed = False
         self._sockets: list[socket.socket] = []
 
@@ -42,7 +45,7 @@ class CountingProxy:
             threading.Thread(target=self._forward, args=(client, server), daemon=True).start()
 
     def _forward(self, client: socket.socket, server: socket.socket) -> None:
-        asked = False
+        asked, answers = False, CompletedStatements()
         with selectors.DefaultSelector() as selector:
             selector.register(client, selectors.EVENT_READ, server)
             selector.register(server, selectors.EVENT_READ, client)
@@ -54,12 +57,29 @@ class CountingProxy:
                         data = source.recv(65536)
                         if source is client:
                             asked = True
-                        elif asked:
-                            # Before the client has its answer, and may look at the count.
+                        else:
+                            # Counted before the client receives the answer, because it may then read the counts.
+                            self.round_trips += asked
                             asked = False
-                            self.round_trips += 1
+                            self.statements += answers.count(data)
                         sink.sendall(data)
                     except OSError:
                         return
                     if not data:
                         return
+
+
+class CompletedStatements:
+    """Reads the server's side of the protocol: messages of a type byte and a length that includes itself."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def count(self, data: bytes) -> int:
+        """Counts the CommandComplete messages that end in this piece of the stream."""
+        self._rest += data
+        found = 0
+        while len(self._rest) >= 5 and len(self._rest) > (length := int.from_bytes(self._rest[1:5])):
+            found += self._rest[:1] == b"C"
+            self._rest = self._rest[1 + length :]
+        return found

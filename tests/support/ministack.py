@@ -1,4 +1,4 @@
-"""The emulated AWS of the local cloud, as tests name it."""
+"""The emulated AWS of the local cloud, for tests."""
 
 from engine.localcloud.emulator import CREDENTIALS, REGION, Emulator
 

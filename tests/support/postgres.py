@@ -6,7 +6,7 @@ import pg8000.native
 
 from engine.localcloud.postgres_server import PostgresServer as LocalServer
 
-# Neither UTC nor whole hours away from it all year round, so that a timestamp without its zone shows.
+# Never UTC or a whole number of hours from it, so that a timestamp without a zone is wrong visibly.
 SERVER_TIME_ZONE = "Pacific/Auckland"
 
 
@@ -16,9 +16,9 @@ class PostgresServer(LocalServer):
         self._database_numbers = itertools.count(1)
 
     def create_database(self, name: str | None = None, template: str | None = None) -> str:
-        """Creates a database, named freshly when no name is given, and returns its URL.
+        """Creates a database, with a fresh name by default, and returns its URL.
 
-        A template (a database nobody is connected to) is copied, which is much cheaper than migrating anew.
+        A template (a database without connections) is copied, which is much cheaper than a migration.
         """
         name = name or f"test_{next(self._database_numbers)}"
         source = f' TEMPLATE "{template}"' if template else ""
@@ -26,7 +26,7 @@ class PostgresServer(LocalServer):
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
-        """Drops a database if it exists, and whatever is connected to it."""
+        """Drops a database if it exists, and ends its connections."""
         self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     def execute(self, statement: str) -> None:

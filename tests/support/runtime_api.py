@@ -98,7 +98,7 @@ class LambdaFunction:
 
     @property
     def log(self) -> str:
-        """Everything its processes wrote."""
+        """The output of all its processes."""
         log = self._folder / "log"
         return log.read_text(errors="replace") if log.exists() else ""
 
@@ -140,7 +140,7 @@ class LambdaFunction:
 
 
 def install_client(folder: Path) -> None:
-    """The runtime client alone, so that nothing else of our environment can be imported beside the bundle."""
+    """Installs only the runtime client, so that the bundle cannot import other packages of this environment."""
     for package in CLIENT_PACKAGES:
         for file in importlib.metadata.files(package) or ():
             if file.parts[0] != ".." and file.suffix != ".pyc":
@@ -172,7 +172,7 @@ class _Outcome:
     ok: bool
     payload: Any
     fatal: bool = False
-    """The process is gone, or must end."""
+    """The process has ended, or must end."""
 
 
 class _Ready:
@@ -209,7 +209,7 @@ class _Sandbox:
         return self._process.poll() is None
 
     def wait_for_init(self) -> _Outcome | None:
-        """None when the handler is loaded, otherwise what the first invoker is told."""
+        """Gives None when the handler is loaded, otherwise the error for the first invoker."""
         try:
             report = self._api.reports.get(timeout=INIT_SECONDS)
         except queue.Empty:
@@ -241,7 +241,7 @@ class _Sandbox:
 
 
 class _RuntimeApi(ThreadingHTTPServer):
-    """The server of one process. `reports` is what the process says, in its order."""
+    """The server of one process. `reports` are the messages of the process, in order."""
 
     daemon_threads = True
 
@@ -271,7 +271,7 @@ class _RuntimeApi(ThreadingHTTPServer):
         return self._invocations.get()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A killed process hangs up in the middle of an answer.
+        # A killed process closes the connection in the middle of an answer.
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -298,7 +298,7 @@ class _Requests(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         what = self.path.removeprefix(f"{API}/").rpartition("/")[2]
-        # Before the next invocation can be asked for.
+        # Answered before the process can request the next invocation.
         outcome = _Outcome(ok=what == "response", payload=json.loads(body), fatal=self.path == f"{API}/init/error")
         self.server.reports.put(outcome)
         self._answer(HTTPStatus.ACCEPTED, b'{"status":"OK"}', {})

@@ -35,7 +35,7 @@ def _complaint(target: object) -> str:
         ("from engine import nothing\n", "ImportError: cannot import name 'nothing'"),
         ("import no_such_library\n", "No module named 'no_such_library'"),
         ("other = 1\n", f"module {MODULE} has no 'workflow'"),
-        ("workflow = 1\n", "is no workflow; end its definition with .build()"),
+        ("workflow = 1\n", "is not a workflow; end its definition with .build()"),
     ],
 )
 def test_a_module_that_cannot_be_used_is_named_with_the_cause(module: Path, source: str, cause: str) -> None:

@@ -55,7 +55,7 @@ class MemoryAICalls:
             return False
         self._rows.update(call.id, asdict(call))
         if not call.keeps_reservation:
-            self._book(call, Spent(call.cost or 0.0, call.tokens), before)
+            self._add_spending(call, Spent(call.cost or 0.0, call.tokens), before)
         return True
 
     def name_batch(self, call_id: str, batch_id: str) -> None:
@@ -64,7 +64,9 @@ class MemoryAICalls:
     def insert(self, calls: Iterable[AICallRecord]) -> frozenset[str]:
         added = [call for call in calls if call.id not in self._rows and self._add(call)]
         if added:
-            self._book(added[0], Spent(sum(call.cost or 0.0 for call in added), sum(call.tokens for call in added)))
+            self._add_spending(
+                added[0], Spent(sum(call.cost or 0.0 for call in added), sum(call.tokens for call in added))
+            )
         return frozenset(call.id for call in added)
 
     def totals(self, where: CallFilter) -> Sequence[CallTotals]:
@@ -88,7 +90,7 @@ class MemoryAICalls:
             self._counters.insert(scope, blank)
         return self._counters.get(scope)
 
-    def _book(self, call: AICallRecord, spent: Spent, reserved: AICallRecord | None = None) -> None:
+    def _add_spending(self, call: AICallRecord, spent: Spent, reserved: AICallRecord | None = None) -> None:
         for scope in call.counters:
             counter = self._counter(scope, call)
             self._counters.update(

@@ -69,7 +69,14 @@ class InMemoryPersistence:
         except WriteRefused:
             return Refused()
 
-    def decide(self, run_id: str, decision: Decision, *, job_id: str | None = None) -> Written | Refused:
+    def decide(
+        self,
+        run_id: str,
+        decision: Decision,
+        *,
+        job_id: str | None = None,
+        whole: bool = False,  # noqa: ARG002 — reading costs nothing here
+    ) -> Written | Refused:
         try:
             return self.transact(lambda tx: decide_over_rows(self._rows, tx, run_id, decision, job_id))
         except WriteRefused:

@@ -56,6 +56,8 @@ class MemoryRows:
         table, row_id = self._of[type(record)], _id_of(record)
         if not isinstance(record, RunRecord | KeyRecord):
             self._tables.belongs(record.workflow_run_id)
+        if isinstance(record, AnnotationRecord) and record.stage_record_id is not None:
+            self._tables.stages.get(record.stage_record_id)
         if row_id in table or self._is_taken(record):
             return False
         table.insert(row_id, record)

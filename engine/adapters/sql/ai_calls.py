@@ -7,7 +7,7 @@ from engine.adapters.sql.prefixes import starts_with
 from engine.adapters.sql.rows import AI_CALL, AnyRow
 from engine.adapters.sql.schema import AI_CALLS, RUNS, SPENDING
 from engine.adapters.sql.session import Session
-from engine.adapters.sql.spending import book, reserve
+from engine.adapters.sql.spending import add_spending, reserve
 from engine.domain.ai_calls import AICallRecord, CallState, CallTotals, Cap, Spent
 from engine.ports.ai_calls import CallFilter
 
@@ -82,7 +82,7 @@ class SqlAICalls:
         if before is None or not self._session.write(statement, {}):
             return False
         if not call.keeps_reservation:
-            book(self._session, call, Spent(call.cost or 0.0, call.tokens), AI_CALL.record(before))
+            add_spending(self._session, call, Spent(call.cost or 0.0, call.tokens), AI_CALL.record(before))
         return True
 
     def name_batch(self, call_id: str, batch_id: str) -> None:
@@ -98,7 +98,7 @@ class SqlAICalls:
         added = [given[call_id] for call_id in given if call_id in inserted]
         spent = Spent(sum(call.cost or 0.0 for call in added), sum(call.tokens for call in added))
         if spent != Spent():
-            book(self._session, first, spent)
+            add_spending(self._session, first, spent)
         return inserted
 
     def totals(self, where: CallFilter) -> Sequence[CallTotals]:

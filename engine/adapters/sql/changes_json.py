@@ -39,7 +39,7 @@ def changes_json(changes: Changes, now: datetime | None) -> str:
         "now": now,
         "patience": KEY_PATIENCE_MS if changes.inserted(KeyRecord) else None,
         "steps": [_step(write, changes.at) for write in changes.steps()],
-        "events": [event.payload() for event in changes.events],
+        "events": [event.stored_payload() for event in changes.events],
         "causation_id": changes.causation_id,
     }
     return storable(_given(fields), "changes")
@@ -64,7 +64,7 @@ def claim_json(request: ClaimRequest, now: datetime | None) -> str:
         "pools": request.pools,
         "job_id": request.job_id,
         "run_id": request.run_id,
-        "event": event.payload(),
+        "event": event.stored_payload(),
     }
     return storable(_given(fields), "claim")
 
@@ -81,7 +81,7 @@ def claimed(answer: str) -> Claim | NoClaim | None:
         run=RUN.from_json(fields["run"]),
         stage=STAGE.from_json(fields["stage"]),
         job=JOB.from_json(fields["job"]),
-        previous=fields["previous"],
+        previous=dict(fields["previous"]),
     )
 
 
@@ -90,9 +90,9 @@ def _step(write: Write, at: datetime) -> Fields:
         case Insert():
             return _insert(write)
         case Delete():
-            return {"table": _table(write.record), "delete": write.ids, "need": len(write.ids)}
+            return {"delete": write.ids, "need": len(write.ids)}
         case Check():
-            return {"table": _table(write.record), "ids": [write.id], "need": 1, **_conditions(write.expect)}
+            return {"check": write.id, "need": 1, **_conditions(write.expect)}
         case _:
             return _update(write, at)
 
@@ -149,10 +149,6 @@ def _conditions(expect: Condition) -> Fields:
             case _:
                 equal[name] = wanted
     return _given({"equal": equal, "one_of": one_of, "least": least, "passed": passed})
-
-
-def _table(record: type) -> str:
-    return MAPPINGS[record].table.name
 
 
 def _given(fields: Mapping[str, Any]) -> Fields:

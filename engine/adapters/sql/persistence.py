@@ -73,9 +73,11 @@ class SqlPersistence:
         with self._no_nested_transaction():
             return self._retries.run(lambda: self._transactions().write(changes))
 
-    def decide(self, run_id: str, decision: Decision, *, job_id: str | None = None) -> Written | Refused:
+    def decide(
+        self, run_id: str, decision: Decision, *, job_id: str | None = None, whole: bool = False
+    ) -> Written | Refused:
         with self._no_nested_transaction():
-            return self._retries.run(lambda: self._transactions().decide(run_id, decision, job_id))
+            return self._retries.run(lambda: self._transactions().decide(run_id, decision, job_id, whole=whole))
 
     def claim(self, request: ClaimRequest) -> Claim | NoClaim:
         with self._no_nested_transaction():

@@ -6,13 +6,13 @@ block everybody else, so the server ends such a transaction after two seconds, a
 import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from engine.adapters.sql.changes_json import changes_json, claim_json, claimed, written
-from engine.adapters.sql.driver import as_dbapi_error, call, driver_connection, is_broken
+from engine.adapters.sql.driver import call, driver_connection, driver_errors
 from engine.adapters.sql.failures import CONDITION_FAILED, LOCK_TIMEOUT, sqlstate
 from engine.adapters.sql.rows import JOB, RUN, STAGE, storable
 from engine.adapters.sql.session import Session
@@ -49,36 +49,46 @@ class PostgresTransactions:
                 pass
         return answer
 
-    def decide(self, run_id: str, decision: Decision, job_id: str | None) -> Written | Refused:
-        with self._engine.connect() as connection:
-            locked = _LockedInDatabase(connection, self._clock, run_id, job_id)
+    def decide(self, run_id: str, decision: Decision, job_id: str | None, *, whole: bool) -> Written | Refused:
+        wanted = {"run_id": run_id, **({"job_id": job_id} if job_id else {}), **({"whole": True} if whole else {})}
+        with self._engine.connect() as connection, _LockedInDatabase(connection, self._clock, wanted) as locked:
             decided = decision(locked)
             if isinstance(decided, Refused):
-                locked.send("rollback")
                 return decided
             document = changes_json(decided, self._now())
             try:
-                return written(locked.send(f"{_query('engine_write_v1', document)}; commit"), decided)
+                return written(locked.commit(_query("engine_write_v1", document)), decided)
             except DBAPIError as error:
-                refused = _refused(error, decided)
-                locked.send("rollback")
-                return refused
+                return _refused(error, decided)
 
     def _now(self) -> datetime | None:
         return self._clock.now() if self._clock else None
 
 
 class _LockedInDatabase:
-    """`LockedRun`: begins a transaction and holds the run's row until it ends."""
+    """`LockedRun`: begins a transaction, which is rolled back unless `commit` ends it."""
 
-    def __init__(self, connection: Connection, clock: Clock | None, run_id: str, job_id: str | None) -> None:
-        self._connection, self._clock, self._run_id = connection, clock, run_id
-        wanted = {"run_id": run_id} if job_id is None else {"run_id": run_id, "job_id": job_id}
+    def __init__(self, connection: Connection, clock: Clock | None, wanted: dict[str, Any]) -> None:
+        self._connection, self._clock, self._run_id = connection, clock, wanted["run_id"]
+        self._is_open = False
         answer = self._lock(wanted, begin=_BEGIN)
+        self._is_open = True
         self.run: RunRecord | None = RUN.from_json(answer["run"]) if answer["run"] else None
-        self.job: JobRecord | None = JOB.from_json(answer["job"]) if answer.get("job") else None
-        self.stage: StageRecord | None = STAGE.from_json(answer["stage"]) if answer.get("stage") else None
-        self._whole: dict[str, Any] | None = None
+        self.job: JobRecord | None = JOB.from_json(answer["job"]) if answer["job"] else None
+        self.stage: StageRecord | None = STAGE.from_json(answer["stage"]) if answer["stage"] else None
+        self._whole = answer if "whole" in wanted else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._is_open and not self._connection.invalidated:
+            self._send("rollback")
+
+    def commit(self, query: str) -> str:
+        answer = self._send(f"{query}; commit")
+        self._is_open = False
+        return answer
 
     @property
     def tx(self) -> Tx:
@@ -92,16 +102,9 @@ class _LockedInDatabase:
         found: Iterable[JobRecord] = map(JOB.from_json, self._read_whole()["jobs"] or ())
         return sorted(found, key=lambda job: (job.created_at, job.id))
 
-    def send(self, statements: str) -> str:
-        try:
+    def _send(self, statements: str) -> str:
+        with driver_errors(self._connection.engine, self._connection.invalidate):
             return call(self._connection.connection, statements)
-        except Exception as error:
-            wrapped = as_dbapi_error(self._connection.engine, error)
-            if is_broken(wrapped if wrapped is not None else error):
-                self._connection.invalidate()
-            if wrapped is None:
-                raise
-            raise wrapped from error
 
     def _read_whole(self) -> dict[str, Any]:
         if self._whole is None:
@@ -109,7 +112,7 @@ class _LockedInDatabase:
         return self._whole
 
     def _lock(self, wanted: dict[str, Any], begin: str = "") -> dict[str, Any]:
-        answer = self.send(f"{begin}{_query('engine_lock_v1', storable(wanted, 'id'))}")
+        answer = self._send(f"{begin}{_query('engine_lock_v1', storable(wanted, 'id'))}")
         fields: dict[str, Any] = json.loads(answer)
         return fields
 

@@ -54,7 +54,7 @@ def reserve(session: Session, call: AICallRecord, caps: Sequence[Cap]) -> Cap | 
     return None
 
 
-def book(session: Session, call: AICallRecord, spent: Spent, reserved: AICallRecord | None = None) -> None:
+def add_spending(session: Session, call: AICallRecord, spent: Spent, reserved: AICallRecord | None = None) -> None:
     """Adds what was spent to run, stage and counters, whose reservation ends. The caller holds the run."""
     add = {"add_cost": spent.cost, "add_tokens": spent.tokens, "at": call.updated_at, "run_id": call.workflow_run_id}
     if call.workflow_run_id is not None:

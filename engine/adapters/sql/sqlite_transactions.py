@@ -1,13 +1,14 @@
 """The transactions of every stage on SQLite: one at a time, decided in Python while nobody else writes."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from typing import Any
 
 from sqlalchemy import Engine
 
 from engine.adapters.row_store import WriteRefused, claim_over_rows, decide_over_rows, write_changes
-from engine.adapters.sql.driver import driver_connection
+from engine.adapters.sql.driver import driver_connection, driver_errors
 from engine.adapters.sql.session import Session
 from engine.adapters.sql.sqlite_rows import SqliteRows
 from engine.adapters.sql.transaction import SqlTx
@@ -38,34 +39,41 @@ class SqliteTransactions:
 
         return self._transact(work)
 
-    def decide(self, run_id: str, decision: Decision, job_id: str | None) -> Written | Refused:
+    def decide(
+        self,
+        run_id: str,
+        decision: Decision,
+        job_id: str | None,
+        *,
+        whole: bool,  # noqa: ARG002 — a file has no round trips to save
+    ) -> Written | Refused:
         """Reads of `tx` go through SQLAlchemy on the same connection."""
-        with self._lock, self._engine.connect() as connection:
-            driver = connection.connection.driver_connection
-            assert driver is not None
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            try:
-                rows = SqliteRows(driver, self._clock.now())
-                tx = SqlTx(Session(connection, clock=self._clock, writable=False))
-                decided = decide_over_rows(rows, tx, run_id, decision, job_id)
-            except WriteRefused:
-                connection.exec_driver_sql("ROLLBACK")
-                return Refused()
-            except BaseException:
-                connection.exec_driver_sql("ROLLBACK")
-                raise
-            connection.exec_driver_sql("COMMIT")
-            return decided
+        try:
+            with self._lock, self._engine.connect() as connection:
+                driver = connection.connection.driver_connection
+                assert driver is not None
+                with driver_errors(self._engine, connection.invalidate), _transaction(driver):
+                    rows = SqliteRows(driver, self._clock.now())
+                    tx = SqlTx(Session(connection, clock=self._clock, writable=False))
+                    return decide_over_rows(rows, tx, run_id, decision, job_id)
+        except WriteRefused:
+            return Refused()
 
     def _transact[T](self, work: Callable[[SqliteRows], T]) -> T:
         with self._lock, driver_connection(self._engine) as connection:
             driver = connection.driver_connection
             assert driver is not None
-            driver.execute("BEGIN IMMEDIATE")
-            try:
-                result = work(SqliteRows(driver, self._clock.now()))
-            except BaseException:
-                driver.execute("ROLLBACK")
-                raise
-            driver.execute("COMMIT")
-            return result
+            with _transaction(driver):
+                return work(SqliteRows(driver, self._clock.now()))
+
+
+@contextmanager
+def _transaction(driver: Any) -> Iterator[None]:
+    """Holds the database's one write lock."""
+    driver.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        driver.execute("COMMIT")
+    finally:
+        if driver.in_transaction:
+            driver.execute("ROLLBACK")

@@ -16,7 +16,6 @@ from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.domain.records import JobRecord, KeyRecord, KeyState, StageRecord
 from engine.domain.stored_value import StoredValue
 from engine.execution.attempt import Attempt, new_attempt
-from engine.execution.outputs import load_value
 from engine.execution.perform import failed_by, failure, perform
 from engine.kernel.commands import JobExecute, JobExecuteResult, StagePollSuspended
 from engine.kernel.deciding import decide_stage, earlier_spending, read_run
@@ -35,6 +34,7 @@ from engine.kernel.notifying import notifications, notify, schedule_wakeup
 from engine.ports.changes import Changes, Reason, Refused, Written
 from engine.ports.deps import Deps
 from engine.ports.persistence import Claim, ClaimRequest, Lease, NoClaim
+from engine.ports.stored_values import load_value
 from engine.transitions.annotations import needs_known
 from engine.transitions.context import DecisionContext
 from engine.transitions.facts import Completed, Failed, Ghost, Outcome, Suspended
@@ -136,24 +136,34 @@ def _finish(command: JobFinish, deps: Deps) -> Finished:
 def _commit(attempt: Attempt, fact: StageFinish, context: DecisionContext, deps: Deps) -> Finished:
     claim = attempt.claim
     known = StageSnapshot(run=claim.run, stage=claim.stage, job=claim.job)
+    whole = needs_whole_run(known, fact)
     first: Changes | Refused = Refused()
     written: Written | Refused = Refused()
-    if not needs_whole_run(known, fact) and not needs_known(fact.recorded.annotations):
+    if not whole and not needs_known(fact.recorded.annotations):
         first = finish_stage(known, fact, context)
         written = deps.persistence.write(first) if isinstance(first, Changes) else first
-    if isinstance(written, Refused):
-        written = decide_stage(
-            claim.job,
-            lambda snapshot: finish_stage(snapshot, fact, context),
-            deps,
-            needs_whole_run=lambda snapshot: needs_whole_run(snapshot, fact),
-            annotations=fact.recorded.annotations,
-        )
+    for with_all in (whole, True):
+        # Rows that are there already, which no lock tells of, refuse a decision made without looking at them.
+        if isinstance(written, Refused) and written.reason is None:
+            written = _decide(attempt, fact, context, deps, whole=with_all)
     if isinstance(written, Written):
         return _follow(attempt, fact, written, deps)
     if written.reason is Reason.REPEAT:
         return _follow_lost_answer(attempt, fact, first, deps)
     return Finished(outcome=Ghost(f"{written.reason}: run {claim.run.id} stage {claim.stage.stage_id}"))
+
+
+def _decide(
+    attempt: Attempt, fact: StageFinish, context: DecisionContext, deps: Deps, *, whole: bool
+) -> Written | Refused:
+    return decide_stage(
+        attempt.claim.job,
+        lambda snapshot: finish_stage(snapshot, fact, context),
+        deps,
+        needs_whole_run=lambda snapshot: needs_whole_run(snapshot, fact),
+        annotations=fact.recorded.annotations,
+        whole=whole,
+    )
 
 
 def _lease_of_next(command: JobFinish, workflow: Workflow[Any, Any] | None) -> Lease | None:

@@ -2,12 +2,12 @@ from dataclasses import replace
 from typing import Any
 
 from engine.definition.workflow import Workflow
+from engine.domain.blob_keys import run_prefix
 from engine.domain.errors import InvalidInput
 from engine.domain.json_values import checked
 from engine.domain.lifecycle import RunStatus
 from engine.domain.records import JobRecord, KeyRecord, RunRecord
 from engine.domain.stored_value import Json, blob_keys
-from engine.execution.outputs import run_prefix, store_value
 from engine.execution.tracing import current_trace
 from engine.kernel.annotations import blank_run_annotation
 from engine.kernel.commands import RunCreate, RunCreateResult
@@ -16,6 +16,7 @@ from engine.kernel.notifying import SAFETY_WAKE, notifications, schedule_wakeup
 from engine.kernel.workflows import find_workflow
 from engine.ports.changes import Refused
 from engine.ports.deps import Deps
+from engine.ports.stored_values import store_value
 from engine.transitions.annotations import annotation_drafts
 from engine.transitions.context import DecisionContext
 from engine.transitions.facts import AnnotationDraft

@@ -2,7 +2,7 @@ from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.kernel.commands import RunReconcile, RunReconcileResult
 from engine.kernel.deciding import read_run
 from engine.kernel.leases import release_lease
-from engine.kernel.notifying import notifications, notify
+from engine.kernel.notifying import notifications, notify, schedule_wakeup
 from engine.kernel.polls import poll_stage
 from engine.kernel.running import recreate_missing_jobs, transition_run
 from engine.kernel.starting import start_run
@@ -18,20 +18,22 @@ def handle(command: RunReconcile, deps: Deps) -> RunReconcileResult:
     snapshot = read_run(command.workflow_run_id, deps.persistence)
     if snapshot is None:
         return RunReconcileResult(status=None, next_due=None)
-    _take_over(snapshot, deps)
+    if snapshot.run.status is RunStatus.PENDING and start_run(snapshot.run, deps) is None:
+        # Started elsewhere, or here by a write whose answer was lost: then nobody was notified of its jobs.
+        snapshot = read_run(command.workflow_run_id, deps.persistence) or snapshot
+    if snapshot.run.status is not RunStatus.PENDING:
+        _take_over(snapshot, deps)
     flush_run(command.workflow_run_id, deps, limit=MAX_EVENTS)
     after = read_run(command.workflow_run_id, deps.persistence)
     if after is None:
         return RunReconcileResult(status=None, next_due=None)
+    _schedule_later_jobs(after, deps)
     due = next_due(after, deps.clock.now())
     return RunReconcileResult(status=after.run.status, next_due=due, leased_until=leased_until(after))
 
 
 def _take_over(snapshot: RunSnapshot, deps: Deps) -> None:
     now = deps.clock.now()
-    if snapshot.run.status is RunStatus.PENDING:
-        start_run(snapshot.run, deps)
-        return
     for job in snapshot.jobs:
         if job.status is JobStatus.RUNNING and job.lease_until is not None and job.lease_until <= now:
             release_lease(job, deps, expired=True)
@@ -45,3 +47,11 @@ def _take_over(snapshot: RunSnapshot, deps: Deps) -> None:
     due = [job for job in snapshot.jobs if job.status is JobStatus.PENDING and job.due_at <= now]
     since = min((job.due_at for job in due), default=None)
     notify(notifications(due, snapshot.run), deps, waiting_since=since)
+
+
+def _schedule_later_jobs(snapshot: RunSnapshot, deps: Deps) -> None:
+    """The wake-up of a retry is scheduled before its commit, which may be late: this one came too early for it."""
+    now = deps.clock.now()
+    later = [job.due_at for job in snapshot.jobs if job.status is JobStatus.PENDING and job.due_at > now]
+    if later:
+        schedule_wakeup(snapshot.run.id, min(later), deps)

@@ -3,6 +3,7 @@ from typing import Any
 
 from engine.definition.workflow import Workflow
 from engine.domain.ai_calls import Spent
+from engine.domain.blob_keys import generation_prefix, run_prefix
 from engine.domain.errors import (
     InvalidInput,
     InvalidStageData,
@@ -15,7 +16,6 @@ from engine.domain.json_values import checked
 from engine.domain.lifecycle import RunStatus, StageStatus
 from engine.domain.records import JobRecord, RunRecord
 from engine.domain.stored_value import StoredValue
-from engine.execution.outputs import generation_prefix, run_prefix, store_value
 from engine.execution.tracing import current_trace
 from engine.kernel.commands import RunRerunFrom, RunRerunFromResult
 from engine.kernel.deciding import decide_run, read_run
@@ -24,6 +24,7 @@ from engine.kernel.notifying import SAFETY_WAKE, notifications, schedule_wakeup
 from engine.kernel.workflows import find_workflow
 from engine.ports.changes import Changes, Refused
 from engine.ports.deps import Deps
+from engine.ports.stored_values import store_value
 from engine.transitions.context import DecisionContext
 from engine.transitions.snapshots import RunSnapshot
 from engine.transitions.start_run import Rerun, next_generation, removed_by, rerun

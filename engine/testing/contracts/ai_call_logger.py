@@ -8,6 +8,7 @@ from engine.domain.ai_calls import AICallRecord, CallState, Cap, run_scope, stag
 from engine.domain.errors import BudgetExceeded
 from engine.ports.ai_call_logger import AICallLogger
 from engine.ports.persistence import Persistence
+from engine.testing.contracts.changes import insert
 from engine.testing.contracts.rows import AT, a_stage
 from engine.testing.contracts.store import StoreContract
 from engine.testing.contracts.threads import together
@@ -50,7 +51,8 @@ class AICallLoggerContract(StoreContract):
 
     @pytest.fixture(autouse=True)
     def stage(self, store: Persistence) -> None:
-        store.transact(lambda tx: tx.stages.insert_missing([a_stage("a"), a_stage("a", "s")]))
+        insert(store, a_stage("a"))
+        insert(store, a_stage("a", "s"))
 
     def totals(self, store: Persistence) -> tuple[float, int, float, int]:
         run, stage = store.read(lambda tx: (tx.runs.get("r"), tx.stages.get("r.a")))

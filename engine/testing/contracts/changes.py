@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
-from engine.domain.events import Event, StageCompleted, StageFailed, StageSuspended, WorkflowCancelled
+from engine.domain.events import StageCompleted, StageEvent, StageFailed, StageSuspended, WorkflowCancelled
 from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.domain.records import AnnotationRecord, KeyRecord, RunRecord
 from engine.domain.stored_value import inline
@@ -16,10 +16,12 @@ from engine.ports.changes import (
     Condition,
     FromNow,
     Insert,
+    JobPatch,
     JobUpdate,
     Record,
     Refused,
     RunUpdate,
+    StagePatch,
     StageUpdate,
     Write,
     Written,
@@ -129,50 +131,58 @@ def completes(
     more: tuple[Write, ...] = (),
 ) -> Changes:
     """The holder of the job completes its stage. `run` replaces the update of the run, `more` is written along."""
-    stage: Any = {"status": StageStatus.COMPLETED, "output_data": inline(f"out of {stage_id}"), "completed_at": at(2)}
+    stage: StagePatch = {
+        "status": StageStatus.COMPLETED,
+        "output_data": inline(f"out of {stage_id}"),
+        "completed_at": at(2),
+    }
+    job: JobPatch = {"status": JobStatus.COMPLETED}
     event = StageCompleted(**names(stage_id, run_id), duration_ms=1000)
-    return _finish(
-        stage_id, token, run_id, run, stage, {"status": JobStatus.COMPLETED, "lease_until": None}, event, more
-    )
+    return _finish(event, token, stage, job, run=run, more=more)
 
 
 def fails(stage_id: str = "a", token: str = "t", run_id: str = "r", *, retry_in: float | None = None) -> Changes:
     """The stage fails: for good, or with a retry."""
-    error = f"{stage_id} broke"
-    stage: Any = {"status": StageStatus.FAILED, "error_code": "BROKEN", "error_message": error}
-    job: Any = {"status": JobStatus.FAILED, "lease_until": None, "last_error": error}
+    error, has_retry = f"{stage_id} broke", retry_in is not None
+    stage: StagePatch = {"status": StageStatus.FAILED, "error_code": "BROKEN", "error_message": error}
+    job: JobPatch = {"status": JobStatus.FAILED, "last_error": error}
     if retry_in is not None:
-        due = {"due_at": FromNow(retry_in), "rank": FromNow(retry_in - 300)}
-        job = {**job, **due, "status": JobStatus.PENDING, "worker_id": None}
-    event = StageFailed(**names(stage_id, run_id), error=error, error_code="BROKEN", will_retry=retry_in is not None)
-    return _finish(stage_id, token, run_id, None, stage, job, event)
+        due: JobPatch = {"due_at": FromNow(retry_in), "rank": FromNow(retry_in - 300), "worker_id": None}
+        job = {**job, **due, "status": JobStatus.PENDING}
+    event = StageFailed(**names(stage_id, run_id), error=error, error_code="BROKEN", will_retry=has_retry)
+    return _finish(event, token, stage, job)
 
 
 def suspends(stage_id: str = "a", token: str = "t", run_id: str = "r") -> Changes:
-    stage: Any = {"status": StageStatus.SUSPENDED, "suspended_state": {"batch": 7}, "next_poll_at": at(60)}
+    stage: StagePatch = {
+        "status": StageStatus.SUSPENDED,
+        "suspended_state": {"batch": 7},
+        "next_poll_at": at(60),
+    }
     event = StageSuspended(**names(stage_id, run_id), next_poll_at=at(60))
-    return _finish(stage_id, token, run_id, None, stage, {"status": JobStatus.SUSPENDED, "lease_until": None}, event)
+    return _finish(event, token, stage, {"status": JobStatus.SUSPENDED})
 
 
 def _finish(
-    stage_id: str,
+    event: StageEvent,
     token: str,
-    run_id: str,
-    run: RunUpdate | None,
-    stage: Any,
-    job: Any,
-    event: Event,
+    stage: StagePatch,
+    job: JobPatch,
+    *,
+    run: RunUpdate | None = None,
     more: tuple[Write, ...] = (),
 ) -> Changes:
-    is_running: Condition = {"status": RunStatus.RUNNING}
+    """Ends the attempt of the event's stage that is held under the token."""
+    run_id, stage_record_id = event.workflow_run_id, f"{event.workflow_run_id}.{event.stage_id}"
+    left: JobPatch = {**job, "lease_until": None}
     held: Condition = {"status": JobStatus.RUNNING, "lease_token": token}
     return Changes(
         run_id=run_id,
         at=at(2),
-        run=run or RunUpdate(ids=(run_id,), expect=is_running),
+        run=run or RunUpdate(ids=(run_id,), expect={"status": RunStatus.RUNNING}),
         writes=(
-            StageUpdate(ids=(f"{run_id}.{stage_id}",), set=stage, add=VERSION, expect={"status": StageStatus.RUNNING}),
-            JobUpdate(ids=(f"{run_id}.{stage_id}.job",), set=job, expect=held),
+            StageUpdate(ids=(stage_record_id,), set=stage, add=VERSION, expect={"status": StageStatus.RUNNING}),
+            JobUpdate(ids=(f"{stage_record_id}.job",), set=left, expect=held),
             *more,
         ),
         events=(event,),
@@ -183,7 +193,7 @@ def releases_lease(
     stage_id: str = "a", token: str = "t", run_id: str = "r", *, expect: Condition | None = None
 ) -> Changes:
     """The job and its stage are PENDING again, and nobody holds the token any more."""
-    job: Any = {
+    job: JobPatch = {
         "status": JobStatus.PENDING,
         "due_at": FromNow(),
         "rank": FromNow(-300),

@@ -6,20 +6,24 @@ from engine.ports.changes import Changes, JobUpdate, Reason, Refused, RunUpdate,
 from engine.ports.persistence import LockedRun, Persistence
 from engine.testing.clock import FakeClock
 from engine.testing.contracts.changes import append_events, changes, insert
-from engine.testing.contracts.reading import everything, events_of, run_of
+from engine.testing.contracts.reading import events_of, everything, run_of
 from engine.testing.contracts.rows import a_job, a_run, a_stage, an_event, at
 from engine.testing.contracts.store import StoreContract
 
+both_ways = pytest.mark.parametrize("whole", [False, True])
+"""Asking for the whole run along is a matter of round trips and changes nothing else."""
+
 
 class DecisionContract(StoreContract):
-    def test_a_decision_sees_the_run_the_job_asked_for_and_its_stage(self, store: Persistence) -> None:
+    @both_ways
+    def test_a_decision_sees_the_run_the_job_asked_for_and_its_stage(self, store: Persistence, whole: bool) -> None:
         insert(store, a_stage("a"), a_stage("b"), a_job("a"), a_job("b"))
 
         def decide(locked: LockedRun) -> Changes | Refused:
             assert (locked.run, locked.stage, locked.job) == (a_run(), a_stage("b"), a_job("b"))
             return Refused()
 
-        assert store.decide("r", decide, job_id="r.b.job") == Refused()
+        assert store.decide("r", decide, job_id="r.b.job", whole=whole) == Refused()
 
     def test_a_decision_that_asks_for_no_job_sees_none(self, store: Persistence) -> None:
         insert(store, a_stage(), a_job())
@@ -40,15 +44,17 @@ class DecisionContract(StoreContract):
 
         assert store.decide("r", decide, job_id="r.a.job") == Refused(Reason.NOTHING)
 
-    def test_a_decision_about_an_unknown_run_sees_none(self, store: Persistence) -> None:
+    @both_ways
+    def test_a_decision_about_an_unknown_run_sees_none(self, store: Persistence, whole: bool) -> None:
         def decide(locked: LockedRun) -> Changes | Refused:
             assert (locked.run, locked.stage, locked.job) == (None, None, None)
             assert (list(locked.stages()), list(locked.jobs())) == ([], [])
             return Refused(Reason.GHOST)
 
-        assert store.decide("unknown", decide, job_id="unknown") == Refused(Reason.GHOST)
+        assert store.decide("unknown", decide, job_id="unknown", whole=whole) == Refused(Reason.GHOST)
 
-    def test_a_decision_reads_the_whole_run_in_order(self, store: Persistence) -> None:
+    @both_ways
+    def test_a_decision_reads_the_whole_run_in_order(self, store: Persistence, whole: bool) -> None:
         late, early = a_stage("a", execution_group=2), a_stage("b", stage_number=2)
         insert(store, late, early, a_job("a", created_at=at(2)), a_job("b", created_at=at(1)))
         insert(store, a_stage("a", "s"), a_job("a", "s"))
@@ -59,7 +65,7 @@ class DecisionContract(StoreContract):
             assert locked.tx.runs.find("s") == a_run("s")
             return Refused()
 
-        assert store.decide("r", decide) == Refused()
+        assert store.decide("r", decide, whole=whole) == Refused()
 
     def test_a_decision_is_written(self, store: Persistence, clock: FakeClock) -> None:
         insert(store, a_stage())

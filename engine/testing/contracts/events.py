@@ -30,7 +30,7 @@ class EventContract(StoreContract):
             workflow_run_id="r",
             sequence=1,
             event_type="stage:started",
-            payload=event.payload(),
+            payload=event.stored_payload(),
             occurred_at=at(3),
             causation_id="cause",
         )
@@ -76,3 +76,8 @@ class EventContract(StoreContract):
         written(store, run_id="t", run=RunUpdate(ids=("t",), add={"group_open": -1}), events=(an_event("t"),))
         run = run_of(store, "t")
         assert (run.group_open, run.event_seq) == (2, 1)
+
+    def test_events_are_stamped_beside_other_times(self, store: Persistence) -> None:
+        update = RunUpdate(ids=("r",), latest={"completed_at": at(5)})
+        written(store, run=update, events=(an_event(),), seconds=3)
+        assert (run_of(store).completed_at, run_of(store).last_event_at) == (at(5), at(3))

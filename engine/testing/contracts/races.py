@@ -158,9 +158,7 @@ class RaceContract(StoreContract):
 
     @pytest.mark.parametrize("_round", ROUNDS)
     def test_one_of_many_creations_under_one_key_wins(self, persistence: Persistence, _round: int) -> None:
-        wanted = [
-            begun("a", run_id=f"r{number}", key=a_key(result={"run": f"r{number}"})) for number in range(WIDTH)
-        ]
+        wanted = [begun("a", run_id=f"r{number}", key=a_key(result={"run": f"r{number}"})) for number in range(WIDTH)]
         won = write_all(persistence, wanted)
         assert won.count(True) == 1
         key = persistence.read(lambda tx: tx.keys.find("", "run.create", "k"))

@@ -121,7 +121,7 @@ class WriteContract(StoreContract):
     def test_rows_that_are_not_named_stay_as_they_are(self, store: Persistence) -> None:
         insert(store, a_stage("a"), a_stage("b"), a_stage("c"))
         written(store, StageUpdate(ids=("r.a", "r.b"), set={"status": StageStatus.CANCELLED}), seconds=1)
-        changed = {"status": StageStatus.CANCELLED, "updated_at": at(1)}
+        changed: dict[str, Any] = {"status": StageStatus.CANCELLED, "updated_at": at(1)}
         assert store.read(lambda tx: tx.stages.of_run("r")) == [
             a_stage("a", **changed),
             a_stage("b", **changed),

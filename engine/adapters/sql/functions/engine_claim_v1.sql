@@ -3,7 +3,7 @@
 -- ClaimRequest, absent where they are empty, and:
 --   now    the store's time where a clock was injected
 --   event  stage:started, to be completed with the stage's names
--- Answers {run, stage, job, previous}, or {later_at}, or {again: true}: candidates were lost to others, and one cannot
+-- Answers {run, stage, job, previous: [[stage id, output], …]}, or {later_at}, or {again: true}: candidates were lost to others, and one cannot
 -- wait for a run while holding others.
 --
 -- Candidates are read without a lock, then their runs are locked, skipping those that somebody is changing: two workers
@@ -97,6 +97,7 @@ declare
   at timestamptz := request->>'at';
   moment timestamptz;
   lease_end timestamptz;
+  previous jsonb;
 begin
   select * into r from workflow_run
   where id = (select workflow_run_id from job where id = wanted) for no key update;
@@ -125,26 +126,18 @@ begin
     where id = s.id returning * into s;
     update workflow_run set event_seq = event_seq + 1, last_event_at = greatest(last_event_at, at), updated_at = at
     where id = r.id returning * into r;
-    perform engine_append_events_v1(jsonb_build_object('run_id', r.id, 'events', jsonb_build_array(
-      request->'event' || jsonb_build_object(
-        'workflow_run_id', r.id, 'workflow_id', r.workflow_id, 'stage_id', s.stage_id, 'stage_name', s.stage_name,
-        'stage_number', s.stage_number, 'generation', s.generation, 'attempt', j.attempt))));
+    perform engine_append_events_v1(r.id, jsonb_build_array(request->'event' || jsonb_build_object(
+      'workflow_run_id', r.id, 'workflow_id', r.workflow_id, 'stage_id', s.stage_id, 'stage_name', s.stage_name,
+      'stage_number', s.stage_number, 'generation', s.generation, 'attempt', j.attempt)), null);
   else
     return jsonb_build_object('later_at', case
       when j.status = 'PENDING' then j.due_at
       when j.status = 'RUNNING' and j.attempt < j.max_attempts then j.lease_until end);
   end if;
-  return jsonb_build_object(
-    'run', to_jsonb(r), 'stage', to_jsonb(s), 'job', to_jsonb(j), 'previous', engine_previous_v1(s));
-end
-$engine$;
-
--- The outputs of the group before, by stage id.
-create function engine_previous_v1(s workflow_stage) returns jsonb language plpgsql as $engine$
-begin
-  return (
-    select coalesce(jsonb_object_agg(stage_id, output_data), '{}') from workflow_stage
-    where workflow_run_id = s.workflow_run_id and status = 'COMPLETED' and output_data is not null
-      and execution_group = s.execution_group - 1);
+  select coalesce(jsonb_agg(jsonb_build_array(stage_id, output_data) order by stage_number, id), '[]') into previous
+  from workflow_stage
+  where workflow_run_id = r.id and execution_group = s.execution_group - 1 and status = 'COMPLETED'
+    and output_data is not null;
+  return jsonb_build_object('run', to_jsonb(r), 'stage', to_jsonb(s), 'job', to_jsonb(j), 'previous', previous);
 end
 $engine$;

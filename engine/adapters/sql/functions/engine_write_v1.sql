@@ -1,144 +1,89 @@
 -- Writes rows in one transaction, or nothing; `engine.ports.changes` tells the rules. Nothing here knows what a column
 -- means: a document names tables, columns and values, and `engine.adapters.sql.changes_json` makes it. Its fields:
---   now      the store's time where a clock was injected
---   patience milliseconds to wait for another transaction that inserts the same row
---   steps    each of one table, with `need`, how many rows it has to touch, and one of
---              insert: rows, whose columns `from_now` are set to so many seconds after the moment
---              delete: ids
---              ids with set, add, latest, from_now and the conditions equal, one_of, least, passed; without any of
---              the first four the rows are only looked at
---   events   payloads, to be numbered by the last sequence that the run's row says by now
--- All is PL/pgSQL, which keeps the plans of its static statements for the session. Updates are made of the names in the
--- document and planned each time: that costs less than setting all columns of a row.
+--   now       the store's time where a clock was injected
+--   patience  milliseconds to wait for another transaction that inserts the same row
+--   steps     each with `need`, how many rows it has to touch, and the conditions equal, one_of, least, passed, and
+--               table, insert: rows, whose columns `from_now` are set to so many seconds after the moment
+--               table, ids, and for each of these rows set, add, latest, from_now
+--               delete: ids of stages; check: the id of a run
+--   events    payloads, to be numbered by the last sequence that the run's row says by then
+-- All is PL/pgSQL with static statements, whose plans are kept for the session; the statements that name columns are made
+-- from the tables as they are (below).
 
 create function engine_write_v1(doc jsonb) returns jsonb language plpgsql as $engine$
 declare
-  moment timestamptz;
+  moment timestamptz := coalesce((doc->>'now')::timestamptz, clock_timestamp());
   step jsonb;
   touched int;
   has_written boolean := false;
-  sequence int := 0;
+  last_sequence int := 0;
 begin
   if doc ? 'patience' then
     perform set_config('lock_timeout', doc->>'patience', true);
   end if;
   for step in select value from jsonb_array_elements(doc->'steps') loop
-    -- Read for each step: waiting for a lock must not shorten a lease.
-    moment := coalesce((doc->>'now')::timestamptz, clock_timestamp());
-    if step ? 'insert' then
-      touched := engine_insert_v1(step, moment);
+    if step ? 'delete' then
+      delete from workflow_stage where id = any (array(select jsonb_array_elements_text(step->'delete')));
+      get diagnostics touched = row_count;
+    elsif step ? 'check' then
+      touched := (select count(*) from workflow_run r where id = step->>'check' and engine_holds_v1(to_jsonb(r), step, moment));
     else
-      touched := engine_touch_v1(step, moment);
+      -- Read for each step: waiting for a lock must not shorten a lease.
+      moment := coalesce((doc->>'now')::timestamptz, clock_timestamp());
+      touched := case when step ? 'insert' then engine_insert_v1(step, moment) else engine_update_v1(step, moment) end;
     end if;
-    if touched < (step->>'need')::int then
-      if has_written then
-        raise exception using errcode = 'WE001', message = 'a condition does not hold';
-      end if;
+    has_written := has_written or touched > 0;
+    if touched < (step->>'need')::int and has_written then
+      raise exception using errcode = 'WE001', message = 'a condition does not hold';
+    elsif touched < (step->>'need')::int then
       return '{"refused": true}';
     end if;
-    has_written := true;
   end loop;
   if doc ? 'events' then
-    sequence := engine_append_events_v1(doc);
+    last_sequence := engine_append_events_v1(doc->>'run_id', doc->'events', doc->>'causation_id');
   end if;
-  return jsonb_build_object('now', moment, 'last_sequence', sequence);
+  return jsonb_build_object('now', moment, 'last_sequence', last_sequence);
 end
 $engine$;
 
-create function engine_append_events_v1(doc jsonb) returns int language plpgsql as $engine$
+create function engine_append_events_v1(run_id text, events jsonb, cause text) returns int language plpgsql as $engine$
 declare
   last_sequence int;
   stamp timestamptz;
   earlier int;
 begin
-  select event_seq, last_event_at into last_sequence, stamp from workflow_run where id = doc->>'run_id';
-  earlier := last_sequence - jsonb_array_length(doc->'events');
+  select event_seq, last_event_at into last_sequence, stamp from workflow_run where id = run_id;
+  earlier := last_sequence - jsonb_array_length(events);
   insert into outbox_event (
     id, workflow_run_id, sequence, event_type, payload, occurred_at, causation_id, retry_count
   )
-  select doc->>'run_id' || '.' || earlier + position, doc->>'run_id', earlier + position, payload->>'type', payload,
-    stamp, doc->>'causation_id', 0
-  from jsonb_array_elements(doc->'events') with ordinality as e (payload, position);
+  select run_id || '.' || earlier + position, run_id, earlier + position, payload->>'type', payload,
+    stamp, cause, 0
+  from jsonb_array_elements(events) with ordinality as e (payload, position);
   return last_sequence;
 end
 $engine$;
 
-create function engine_insert_v1(step jsonb, moment timestamptz) returns int language plpgsql as $engine$
-declare
-  given jsonb := step->'insert';
-  touched int;
+create function engine_holds_v1(row_now jsonb, step jsonb, moment timestamptz) returns boolean language plpgsql as $engine$
 begin
-  if step ? 'from_now' then
-    select jsonb_agg(row || times) into given
-    from jsonb_array_elements(given) as rows (row), (
-      select jsonb_object_agg(name, moment + make_interval(secs => seconds::float8)) as times
-      from jsonb_each_text(step->'from_now') as t (name, seconds)) as t;
-  end if;
-  case step->>'table'
-    when 'workflow_run' then
-      insert into workflow_run select r.* from jsonb_populate_recordset(null::workflow_run, given) r
-      on conflict do nothing;
-    when 'workflow_stage' then
-      insert into workflow_stage select r.* from jsonb_populate_recordset(null::workflow_stage, given) r
-      on conflict do nothing;
-    when 'job' then
-      insert into job select r.* from jsonb_populate_recordset(null::job, given) r on conflict do nothing;
-    when 'workflow_log' then
-      insert into workflow_log select r.* from jsonb_populate_recordset(null::workflow_log, given) r
-      on conflict do nothing;
-    when 'workflow_artifact' then
-      insert into workflow_artifact select r.* from jsonb_populate_recordset(null::workflow_artifact, given) r
-      on conflict do nothing;
-    when 'workflow_annotation' then
-      insert into workflow_annotation overriding user value
-      select r.* from jsonb_populate_recordset(null::workflow_annotation, given) r on conflict do nothing;
-    when 'idempotency_key' then
-      insert into idempotency_key select r.* from jsonb_populate_recordset(null::idempotency_key, given) r
-      on conflict do nothing;
-  end case;
-  get diagnostics touched = row_count;
-  return touched;
+  return row_now @> coalesce(step->'equal', '{}') and (not step ?| array['one_of', 'least', 'passed'] or (
+    (not step ? 'one_of' or not exists (
+      select from jsonb_each(step->'one_of') as c (name, allowed) where not allowed @> (row_now->name)))
+    and (not step ? 'least' or not exists (
+      select from jsonb_each_text(step->'least') as c (name, value)
+      where ((row_now->>name)::numeric >= value::numeric) is not true))
+    and (not step ? 'passed' or not exists (
+      select from jsonb_array_elements_text(step->'passed') as c (name)
+      where ((row_now->>name)::timestamptz <= moment) is not true))));
 end
 $engine$;
 
--- Updates, deletes or looks at rows by id, where the conditions hold. Gives how many there were.
-create function engine_touch_v1(step jsonb, moment timestamptz) returns int language plpgsql as $engine$
-declare
-  ids text[] := array(select jsonb_array_elements_text(coalesce(step->'delete', step->'ids')));
-  conditions text;
-  changes text;
-  touched int;
+-- Columns of a row whose times are so many seconds after the moment.
+create function engine_from_now_v1(step jsonb, moment timestamptz) returns jsonb language plpgsql as $engine$
 begin
-  select coalesce(string_agg(' and ' || condition, ''), '') into conditions from (
-    select case when value is null then format('%I is null', name) else format('%I = %L', name, value) end
-    from jsonb_each_text(step->'equal') as c (name, value)
-    union all
-    select format('%I = any (%L)', name, array(select jsonb_array_elements_text(allowed)))
-    from jsonb_each(step->'one_of') as c (name, allowed)
-    union all
-    select format('%I >= %L', name, value) from jsonb_each_text(step->'least') as c (name, value)
-    union all
-    select format('%I <= %L', name, moment) from jsonb_array_elements_text(step->'passed') as c (name)
-  ) as c (condition);
-  select string_agg(change, ', ') into changes from (
-    select format('%I = %L', name, value) from jsonb_each_text(step->'set') as c (name, value)
-    union all
-    select format('%1$I = %1$I + %2$L', name, value) from jsonb_each_text(step->'add') as c (name, value)
-    union all
-    select format('%1$I = greatest(%1$I, %2$L)', name, value) from jsonb_each_text(step->'latest') as c (name, value)
-    union all
-    select format('%I = %L', name, moment + make_interval(secs => value::float8))
-    from jsonb_each_text(step->'from_now') as c (name, value)
-  ) as c (change);
-  if step ? 'delete' then
-    execute format('delete from %I where id = any ($1)%s', step->>'table', conditions) using ids;
-  elsif changes is null then
-    execute format('select from %I where id = any ($1)%s', step->>'table', conditions) using ids;
-  else
-    execute format('update %I set %s where id = any ($1)%s', step->>'table', changes, conditions) using ids;
-  end if;
-  get diagnostics touched = row_count;
-  return touched;
+  return (
+    select jsonb_object_agg(name, moment + make_interval(secs => seconds::float8))
+    from jsonb_each_text(step->'from_now') as t (name, seconds));
 end
 $engine$;
 
@@ -146,23 +91,66 @@ $engine$;
 -- its stages and jobs.
 create function engine_lock_v1(wanted jsonb) returns jsonb language plpgsql as $engine$
 declare
-  answer jsonb := '{}';
-  found_row jsonb;
+  run jsonb;
+  job jsonb;
+  stage jsonb;
+  jobs jsonb;
+  stages jsonb;
 begin
-  select to_jsonb(t) into found_row from workflow_run t where id = wanted->>'run_id' for no key update;
-  answer := jsonb_build_object('run', found_row);
-  if wanted ? 'job_id' then
-    select to_jsonb(t) into found_row from job t where id = wanted->>'job_id';
-    answer := answer || jsonb_build_object('job', found_row);
-    select to_jsonb(t) into found_row from workflow_stage t where id = found_row->>'stage_record_id';
-    answer := answer || jsonb_build_object('stage', found_row);
-  end if;
+  select to_jsonb(t) into run from workflow_run t where id = wanted->>'run_id' for no key update;
+  select to_jsonb(t) into job from job t where id = wanted->>'job_id';
+  select to_jsonb(t) into stage from workflow_stage t where id = job->>'stage_record_id';
   if wanted ? 'whole' then
-    select jsonb_agg(to_jsonb(t)) into found_row from workflow_stage t where workflow_run_id = wanted->>'run_id';
-    answer := answer || jsonb_build_object('stages', found_row);
-    select jsonb_agg(to_jsonb(t)) into found_row from job t where workflow_run_id = wanted->>'run_id';
-    answer := answer || jsonb_build_object('jobs', found_row);
+    select jsonb_agg(to_jsonb(t)) into stages from workflow_stage t where workflow_run_id = wanted->>'run_id';
+    select jsonb_agg(to_jsonb(t)) into jobs from job t where workflow_run_id = wanted->>'run_id';
   end if;
-  return answer;
+  return jsonb_build_object('run', run, 'job', job, 'stage', stage, 'stages', stages, 'jobs', jobs);
 end
 $engine$;
+
+-- Makes engine_insert_v1(step, moment) and engine_update_v1(step, moment), which give how many rows they touched, from the
+-- columns that the tables have. A migration that adds a column calls it again.
+create function engine_make_writers_v1() returns void language plpgsql as $engine$
+declare
+  inserts text;
+  updates text;
+begin
+  select string_agg(format(
+    'when %1$L then insert into %1$I overriding user value
+       select r.* from jsonb_populate_recordset(null::%1$I, given) r on conflict do nothing;', name), ' ') into inserts
+  from unnest(array['workflow_run', 'workflow_stage', 'job', 'workflow_log', 'workflow_artifact',
+    'workflow_annotation', 'idempotency_key']) as name;
+  select string_agg(format(
+    'when %1$L then
+       for row_id in select jsonb_array_elements_text(step->''ids'') loop
+         select * into %1$I from %1$I t where t.id = row_id for no key update;
+         found_row := to_jsonb(%1$I);
+         if found and engine_holds_v1(found_row, step, moment) then
+           %1$I := jsonb_populate_record(%1$I, changes);
+           update %1$I t set %2$s where t.id = row_id;
+           touched := touched + 1;
+         end if;
+       end loop;', name, (
+         select string_agg(format(case data_type
+           when 'text' then '%1$I = %2$I.%1$I'
+           when 'jsonb' then '%1$I = %2$I.%1$I'
+           when 'timestamp with time zone' then '%1$I = greatest(%2$I.%1$I, (step->''latest''->>%1$L)::timestamptz)'
+           else '%1$I = %2$I.%1$I + coalesce((step->''add''->>%1$L)::%3$s, 0)' end, column_name, name, data_type), ', ')
+         from information_schema.columns
+         where table_schema = current_schema() and table_name = name and column_name <> 'id')), ' ') into updates
+  from unnest(array['workflow_run', 'workflow_stage', 'job']) as name;
+  execute format('create or replace function engine_insert_v1(step jsonb, moment timestamptz) returns int
+    language plpgsql as $f$ declare given jsonb := step->''insert''; touched int; begin
+      if step ? ''from_now'' then
+        select jsonb_agg(r || engine_from_now_v1(step, moment)) into given from jsonb_array_elements(given) r;
+      end if;
+      case step->>''table'' %s end case; get diagnostics touched = row_count; return touched; end $f$', inserts);
+  execute format('create or replace function engine_update_v1(step jsonb, moment timestamptz) returns int
+    language plpgsql as $f$ declare changes jsonb := coalesce(step->''set'', ''{}''); row_id text; found_row jsonb; touched int := 0;
+      workflow_run workflow_run; workflow_stage workflow_stage; job job; begin
+      if step ? ''from_now'' then changes := changes || engine_from_now_v1(step, moment); end if;
+      case step->>''table'' %s end case; return touched; end $f$', updates);
+end
+$engine$;
+
+select engine_make_writers_v1();

@@ -1,9 +1,9 @@
-"""The life of a run driven by the separate commands and the queue, as the seed shows it."""
+"""The life of a run, driven by separate commands and the queue."""
 
 from pydantic import BaseModel
 
 from engine import StageContext, define_stage, define_workflow
-from engine.kernel import JobExecute, RunClaimPending, RunCreate, RunTransition, Status
+from engine.kernel import JobExecute, RunClaimPending, RunCreate, RunStatus, RunTransition
 from engine.testing import TestKernel
 
 
@@ -26,7 +26,7 @@ WORKFLOW = define_workflow(id="my-workflow", name="My workflow", input=Data).pip
 def test_create_claim_dequeue_execute_transition() -> None:
     kernel = TestKernel(WORKFLOW)
     created = kernel.dispatch(RunCreate(idempotency_key="test", workflow_id="my-workflow", input={"data": "hello"}))
-    assert created.status is StageStatus.PENDING
+    assert created.status is RunStatus.PENDING
     claimed = kernel.dispatch(RunClaimPending(worker_id="test-worker")).claimed
     assert [run.workflow_run_id for run in claimed] == [created.workflow_run_id]
     job = kernel.queue.dequeue()
