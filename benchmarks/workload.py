@@ -10,9 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from engine import Stage, StageContext, define_stage, define_workflow
-from engine.adapters.local.job_transport import InProcessJobTransport
+from engine.adapters.local.in_process import InProcessJobTransport, InProcessTimers
 from engine.adapters.local.logging_sink import LoggingSink
-from engine.adapters.local.timers import InProcessTimers
 from engine.adapters.memory.blob_store import InMemoryBlobStore
 from engine.adapters.system import SystemClock, SystemIds
 from engine.hosts import WorkerHost, run_and_wait

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
 from engine.domain.errors import DefinitionError
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 
 __all__ = ["Actor", "Approval", "Decision", "Revision", "Trigger", "TypedKey", "typed_key"]
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from engine.domain.lifecycle import JobStatus, StageStatus
 from engine.domain.records import JobRecord, OutboxRecord, RunRecord, StageRecord
-from engine.domain.stored_value import StoredValue
+from engine.domain.values import StoredValue
 from engine.ports.changes import Changes, Check, Delete, Insert, Refused, Update, Write, Written
 from engine.ports.persistence import Claim, ClaimRequest, Decision, NoClaim
 from engine.ports.transaction import Tx

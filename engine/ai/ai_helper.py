@@ -24,7 +24,7 @@ from engine.ai.text import ChatOptions, OnStep, TextResult, chat_request, first_
 from engine.ai.tool_calls import Tool
 from engine.definition.budget import Budget
 from engine.domain.ai_calls import CallState
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 from engine.ports.ai_call_logger import AICallLogger, TopicStats
 
 

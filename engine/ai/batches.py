@@ -17,7 +17,7 @@ from engine.ai.objects import parse, problems, schema_document
 from engine.ai.providers.batch_provider import BatchAnswer, BatchProvider, BatchRequest, BatchState, BatchStatus
 from engine.domain.ai_calls import AICallRecord, CallState
 from engine.domain.errors import AICallFailed, InvalidInput
-from engine.domain.json_values import plain
+from engine.domain.values import plain
 
 type Schemas = Mapping[str, Any] | type[Any] | None
 """The type of each item's answer by item id, or one type for all."""

@@ -17,8 +17,7 @@ from engine.ai.models import MODELS, Models
 from engine.ai.telemetry import call_span, note_answer, note_failure, note_request
 from engine.domain.ai_calls import AICallRecord, CallState
 from engine.domain.errors import AICallFailed, AICallRefused
-from engine.domain.json_values import plain
-from engine.domain.stored_value import Json
+from engine.domain.values import Json, plain
 from engine.ports.ai_call_logger import AICallLogger
 
 FIRST_WAIT = 0.5

@@ -4,8 +4,7 @@ import hashlib
 import json
 from enum import StrEnum
 
-from engine.domain.json_values import plain
-from engine.domain.stored_value import Json
+from engine.domain.values import Json, plain
 
 LARGEST_KEPT = 1_000_000
 """Characters of JSON. A longer value, such as the vectors of a long list, is stored as its hash."""

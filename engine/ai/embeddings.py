@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from engine.ai.call_ledger import CallContext, CallSpec, Draft, execute_call
 from engine.ai.messages import EmbedAnswer, EmbedRequest
 from engine.ai.model_info import Price, Usage
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

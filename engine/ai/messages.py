@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from engine.ai.model_info import ModelInfo, Usage
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,7 @@ from engine.ai.messages import ChatAnswer, Message
 from engine.ai.model_info import ModelInfo, Usage
 from engine.ai.text import ChatOptions, TextResult, ToolUse, ask, chat_request, generate, summed
 from engine.domain.errors import AIOutputError
-from engine.domain.json_values import plain
-from engine.domain.stored_value import Json
+from engine.domain.values import Json, plain
 
 _FENCE = re.compile(r"^\s*```[\w-]*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
 

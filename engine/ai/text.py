@@ -13,7 +13,7 @@ from engine.ai.model_info import ModelInfo, Price, Usage
 from engine.ai.telemetry import tool_span
 from engine.ai.tool_calls import Tool, ToolResult, as_tools, run_tool
 from engine.domain.ai_calls import CallState
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from pydantic_core import to_jsonable_python
 
 from engine.ai.messages import ToolCall
 from engine.domain.errors import DefinitionError
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

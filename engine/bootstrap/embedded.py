@@ -7,9 +7,8 @@ from types import TracebackType
 from typing import Self
 
 from engine.adapters.files.blob_store import FileBlobStore
-from engine.adapters.local.job_transport import InProcessJobTransport
+from engine.adapters.local.in_process import InProcessJobTransport, InProcessTimers
 from engine.adapters.local.logging_sink import LoggingSink
-from engine.adapters.local.timers import InProcessTimers
 from engine.adapters.local.worker_lock import WorkerLock, dead_workers, forget
 from engine.adapters.sql.persistence import SqlPersistence
 from engine.adapters.system import SystemClock, SystemIds

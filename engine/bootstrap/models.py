@@ -9,7 +9,7 @@ from engine.ai.content import ContentPolicy
 from engine.ai.gateway import LiteLLMGateway
 from engine.ai.providers.choice import BatchAccess
 from engine.domain.errors import SettingsError
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 from engine.ports.ids import Ids
 from engine.ports.persistence import Persistence
 from engine.ports.registry import Registry

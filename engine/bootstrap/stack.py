@@ -22,7 +22,7 @@ from engine.domain.records import (
     RunRecord,
     StageRecord,
 )
-from engine.domain.stored_value import Json, StoredValue, inline, inlined
+from engine.domain.values import Json, StoredValue, inline, inlined
 from engine.kernel.commands import (
     OutboxFlush,
     OutboxFlushResult,

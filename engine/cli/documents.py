@@ -6,7 +6,7 @@ from typing import Any
 from engine.cli.following import Events, Logs, Mark, mark_of, split
 from engine.cli.run_cost import unknown_calls
 from engine.domain.records import ArtifactRecord, JobRecord, OutboxRecord, RunRecord, StageRecord
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 from engine.ports.reads import Reads, RunView
 from engine.ports.transaction import AnnotationFilter
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from engine.definition.workflow import Workflow
 from engine.domain.errors import InvalidInput
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 
 type AnyWorkflow = Workflow[Any, Any]
 type OfFile = Callable[[Path], Json]

@@ -15,7 +15,7 @@ from engine.cli.watching import see_through
 from engine.domain.errors import InvalidInput
 from engine.domain.lifecycle import ENDED_RUNS, RunStatus
 from engine.kernel.commands import RunCreate
-from engine.kernel.workflows import find_workflow
+from engine.ports.registry import find_workflow
 from engine.ports.transaction import RunFilter
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from engine.cli.formats import cost, money
 from engine.cli.printing import say, say_fields, say_json, say_table
 from engine.domain.ai_calls import CallState, CallTotals
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 from engine.ports.reads import RunView
 
 

@@ -21,7 +21,7 @@ from engine.cli.printing import as_json, note, on_terminal, say, say_fields, say
 from engine.cli.run_cost import unknown_calls
 from engine.domain.lifecycle import ENDED_RUNS, RunStatus, StageStatus
 from engine.domain.records import ArtifactRecord, RunRecord, StageRecord
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 from engine.ports.reads import Page, Reads, RunView
 
 OUTPUT_LINES = 30

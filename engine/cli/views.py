@@ -17,7 +17,7 @@ from engine.cli.formats import instant, milliseconds, money, one_line, printable
 from engine.cli.printing import COLOURS, console
 from engine.domain.lifecycle import StageStatus
 from engine.domain.records import LogRecord, OutboxRecord
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 
 WIDE = 90
 """The terminal width with room for a bar and for the parts of a duration."""

@@ -9,9 +9,8 @@ from engine.cli.invocation import Invocation
 from engine.cli.printing import as_json, say, say_json, say_table
 from engine.definition.workflow import Workflow
 from engine.domain.errors import EngineError
-from engine.domain.stored_value import Json
-from engine.kernel.workflows import find_workflow
-from engine.ports.registry import Registry
+from engine.domain.values import Json
+from engine.ports.registry import Registry, find_workflow
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="List, show and draw workflows.")
 

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 
 from engine.conventions import TypedKey
-from engine.definition.json_values import as_json
-from engine.domain.stored_value import Json
+from engine.domain.values import Json, as_json
 
 MAX_KEY_LENGTH = 200
 

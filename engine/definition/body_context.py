@@ -8,9 +8,8 @@ from typing import Any, overload
 from engine.conventions import Actor, TypedKey
 from engine.definition.annotate import clean_attributes, clean_payload, one_attribute
 from engine.definition.capabilities import Recorder, Storage
-from engine.definition.json_values import as_readable_json
 from engine.domain.records import LogLevel
-from engine.domain.stored_value import Json
+from engine.domain.values import Json, as_readable_json
 
 
 class Log:

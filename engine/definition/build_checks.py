@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from engine.definition import plan
 from engine.definition.compatibility import Shape, mismatches
 from engine.definition.schemas import Schema
 from engine.definition.stage import Stage
@@ -16,7 +15,7 @@ def problems(groups: Sequence[Group], declared_input: Schema[Any], declared_outp
     if not groups:
         return ["it has no stages; add some with pipe() or parallel()"]
     found = [f"execution group {number} is empty" for number, group in enumerate(groups, 1) if not group]
-    found += [f"stage {each!r} occurs more than once" for each in plan.repeated(_ids(groups))]
+    found += [f"stage {each!r} occurs more than once" for each in _repeated(groups)]
     found += _dependency_problems(groups)
     found += _unfinished_stages(groups)
     return found or list(_input_problems(groups, declared_input, declared_output))
@@ -26,12 +25,17 @@ def _ids(groups: Sequence[Group]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(stage.id for stage in group) for group in groups)
 
 
+def _repeated(groups: Sequence[Group]) -> tuple[str, ...]:
+    """Ids that occur more than once, in order of their first repetition."""
+    order = [stage.id for group in groups for stage in group]
+    return tuple(dict.fromkeys(each for index, each in enumerate(order) if each in order[:index]))
+
+
 def _dependency_problems(groups: Sequence[Group]) -> Iterator[str]:
-    ids = _ids(groups)
     for number, group in enumerate(groups, 1):
         for stage in group:
             for needed in stage.dependencies:
-                where = plan.group_of(ids, needed)
+                where = next((index for index, ids in enumerate(_ids(groups), 1) if needed in ids), None)
                 what = f"stage {stage.id!r} (group {number}) depends on {needed!r}"
                 if where is None:
                     yield f"{what}, which is not in this workflow"

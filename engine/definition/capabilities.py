@@ -7,7 +7,7 @@ from typing import BinaryIO, Protocol
 
 from engine.conventions import Actor
 from engine.domain.records import LogLevel
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 
 
 class Outputs(Protocol):

@@ -12,13 +12,12 @@ from typing import Any, Protocol, overload
 
 from engine.definition.body_context import BodyContext
 from engine.definition.capabilities import Cancellation, Outputs
-from engine.definition.json_values import as_json, as_readable_json
 from engine.definition.memory import MemoryCancellation, MemoryOutputs, MemoryRecorder, MemoryStorage
 from engine.definition.results import SuspendedState
 from engine.definition.schemas import NoConfig
 from engine.domain.blob_keys import artifact_name
 from engine.domain.errors import InvalidStageData, MissingStageOutput, StageCancelled
-from engine.domain.stored_value import Json
+from engine.domain.values import Json, as_json, as_readable_json
 
 
 class OutputKey[Out](Protocol):

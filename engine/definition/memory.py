@@ -10,10 +10,9 @@ from typing import BinaryIO
 from pydantic_core import from_json, to_json
 
 from engine.conventions import Actor
-from engine.definition.json_values import as_json
 from engine.domain.errors import BlobNotFound
 from engine.domain.records import LogLevel
-from engine.domain.stored_value import Json
+from engine.domain.values import Json, as_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,8 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from engine.definition.durations import Duration, seconds
-from engine.definition.json_values import as_json
 from engine.domain.errors import InvalidStageData
-from engine.domain.stored_value import Json
+from engine.domain.values import Json, as_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticSerializationError, to_json
 
-from engine.definition.json_values import refuse_unstorable
-from engine.domain.stored_value import Json
+from engine.domain.values import Json, refuse_unstorable
 
 SHOWN_PROBLEMS = 20
 PLAIN_JSON = (dict, list, str, int, float, bool, type(None))

@@ -12,7 +12,7 @@ from engine.definition.results import CheckResult, StageResult, Suspended, Suspe
 from engine.definition.retry import RetryPolicy
 from engine.definition.schemas import Misfit, NoInput, Schema
 from engine.domain.errors import DefinitionError, InvalidStageData
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 
 type Check[Out, Config] = Callable[
     [SuspendedState, CheckContext[Config]], CheckResult[Out] | Awaitable[CheckResult[Out]]

@@ -1,21 +1,20 @@
 """A built, immutable workflow: stages in execution groups."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic_core import to_json
 
-from engine.definition import plan
 from engine.definition.budget import Budget
 from engine.definition.drawing import describe, to_mermaid
-from engine.definition.run_config import complete_config, default_config
-from engine.definition.schemas import Misfit, Schema
+from engine.definition.schemas import Misfit, Schema, accepted_keys, shortened
 from engine.definition.stage import Stage
 from engine.domain.errors import InvalidInput, UnknownStage
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 
 type Group = tuple[Stage[Any, Any, Any], ...]
 
@@ -76,20 +75,20 @@ class Workflow[In, Out]:
 
     def get_execution_group_index(self, stage_id: str) -> int:
         """The number of the stage's execution group, 1 first. Raises `UnknownStage`."""
-        number = plan.group_of(self._ids, stage_id)
-        if number is None:
-            raise self._unknown(stage_id)
-        return number
+        self.get_stage_index(stage_id)
+        return next(number for number, group in enumerate(self.groups, 1) if self._stages[stage_id] in group)
 
     def get_stage_index(self, stage_id: str) -> int:
         """The stage's place among all stages, 0 first. Raises `UnknownStage`."""
-        self.get_execution_group_index(stage_id)
-        return plan.flat(self._ids).index(stage_id)
+        if stage_id not in self._stages:
+            known = ", ".join(self._stages)
+            raise UnknownStage(f"workflow {self.id!r} has no stage {stage_id!r}; it has: {known}")
+        return self.get_stage_ids().index(stage_id)
 
     def get_previous_stage_id(self, stage_id: str) -> str | None:
         """The stage before this one; None for the first. Raises `UnknownStage`."""
-        self.get_execution_group_index(stage_id)
-        return plan.before(self._ids, stage_id)
+        index = self.get_stage_index(stage_id)
+        return self.get_stage_ids()[index - 1] if index else None
 
     def get_stage_configs(self) -> dict[str, dict[str, Json]]:
         """For each stage: its name, description, the JSON schema of its config, and the defaults."""
@@ -98,18 +97,18 @@ class Workflow[In, Out]:
                 "name": stage.name,
                 "description": stage.description,
                 "schema": stage.config_schema,
-                "defaults": default_config(stage),
+                "defaults": _default_config(stage),
             }
             for stage in self.get_all_stages()
         }
 
     def get_default_config(self) -> dict[str, dict[str, Json]]:
         """The default config of a run. Options without a default are left out."""
-        return {stage.id: default_config(stage) for stage in self.get_all_stages()}
+        return {stage.id: _default_config(stage) for stage in self.get_all_stages()}
 
     def validate_config(self, config: Mapping[str, Any] | None = None) -> dict[str, dict[str, Json]]:
         """Each stage's options with their defaults. Raises `InvalidInput` with every problem and its stage."""
-        return complete_config(self.id, self.get_all_stages(), config or {})
+        return _complete_config(self.id, self.get_all_stages(), config or {})
 
     def validate_input(self, value: object) -> Json:
         """The stored form of a run's input: JSON or a typed value. Raises `InvalidInput` with every problem."""
@@ -158,13 +157,6 @@ class Workflow[In, Out]:
     def _stages(self) -> Mapping[str, Stage[Any, Any, Any]]:
         return {stage.id: stage for stage in self.get_all_stages()}
 
-    @cached_property
-    def _ids(self) -> tuple[tuple[str, ...], ...]:
-        return tuple(tuple(stage.id for stage in group) for group in self.groups)
-
-    def _unknown(self, stage_id: str) -> UnknownStage:
-        return UnknownStage(f"workflow {self.id!r} has no stage {stage_id!r}; it has: {', '.join(self._stages)}")
-
 
 def _fingerprint(stage: Stage[Any, Any, Any]) -> Json:
     return [stage.id, stage.input_schema, stage.output_schema, stage.config_schema]
@@ -180,3 +172,49 @@ def _sorted(value: Json) -> Json:
             return [_sorted(each) for each in value]
         case _:
             return value
+
+
+def _complete_config(
+    workflow_id: str, stages: Sequence[Stage[Any, Any, Any]], given: Mapping[str, Any]
+) -> dict[str, dict[str, Json]]:
+    """Every stage's config with its defaults. Raises `InvalidInput` with all problems."""
+    known = [stage.id for stage in stages]
+    problems = [f"{each}: no such stage; the workflow has: {', '.join(known)}" for each in given if each not in known]
+    complete: dict[str, dict[str, Json]] = {}
+    for stage in stages:
+        try:
+            complete[stage.id] = _complete_slice(stage, given.get(stage.id, {}))
+        except Misfit as misfit:
+            problems += [f"{stage.id}: {problem}" for problem in misfit.problems]
+    if problems:
+        raise InvalidInput(f"workflow {workflow_id!r}: its config is not valid", problems)
+    return complete
+
+
+def _default_config(stage: Stage[Any, Any, Any]) -> dict[str, Json]:
+    """The options that have a default."""
+    model: type[BaseModel] = stage.config_type.declared
+    return model.model_construct().model_dump(mode="json", round_trip=True, warnings=False)
+
+
+def _complete_slice(stage: Stage[Any, Any, Any], given: object) -> dict[str, Json]:
+    if isinstance(given, BaseModel):
+        given = given.model_dump(mode="json", round_trip=True)
+    if not isinstance(given, Mapping):
+        raise Misfit([f"options must be an object, not {shortened(given)}"])
+    problems = [f"{each}: no such option" for each in _unknown_options(stage.config_type.declared, given)]
+    try:
+        complete: dict[str, Json] = stage.config_type.accept(dict(given))
+    except Misfit as misfit:
+        raise Misfit([*problems, *misfit.problems]) from misfit
+    if problems:
+        raise Misfit(problems)
+    return complete
+
+
+def _unknown_options(model: type[BaseModel], given: Mapping[Any, object]) -> list[str]:
+    """The unknown options, unless the model has a rule for them."""
+    if "extra" in model.model_config:
+        return []
+    known = {key for name, field in model.model_fields.items() for key in accepted_keys(name, field)}
+    return sorted(str(each) for each in given if each not in known)

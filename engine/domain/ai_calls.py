@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 
 
 class CallState(StrEnum):

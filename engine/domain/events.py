@@ -1,11 +1,12 @@
 """The events, named in the past tense. Their types and field names are wire and database format."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
-from engine.domain.stored_value import Json
+from engine.domain.records import RunRecord, StageRecord
+from engine.domain.values import Json
 
 
 class Event(BaseModel):
@@ -30,7 +31,9 @@ class Event(BaseModel):
 
 
 class RunEvent(Event):
-    pass
+    @classmethod
+    def of(cls, run: RunRecord, at: datetime, **facts: Any) -> Self:
+        return cls(timestamp=at, workflow_run_id=run.id, workflow_id=run.workflow_id, **facts)
 
 
 class WorkflowCreated(RunEvent):
@@ -71,6 +74,19 @@ class StageEvent(Event):
     stage_name: str
     stage_number: int
     generation: int = 0
+
+    @classmethod
+    def of(cls, run: RunRecord, stage: StageRecord, at: datetime, **facts: Any) -> Self:
+        return cls(
+            timestamp=at,
+            workflow_run_id=run.id,
+            workflow_id=run.workflow_id,
+            stage_id=stage.stage_id,
+            stage_name=stage.stage_name,
+            stage_number=stage.stage_number,
+            generation=stage.generation,
+            **facts,
+        )
 
 
 class StageStarted(StageEvent):

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
-from engine.domain.stored_value import Json, StoredValue
+from engine.domain.values import Json, StoredValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

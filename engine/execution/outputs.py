@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from engine.domain.stored_value import Json, StoredValue
-from engine.ports.blob_store import BlobStore
+from engine.domain.values import Json, StoredValue
+from engine.ports.blob_store import BlobStore, load_value
 from engine.ports.persistence import Claim, Persistence
-from engine.ports.stored_values import load_value
 
 
 class RunOutputs:

@@ -18,18 +18,16 @@ from engine.definition.stage import Stage
 from engine.definition.workflow import Workflow
 from engine.domain.blob_keys import artifact_name, claim_prefix
 from engine.domain.errors import EngineError, InvalidStageData, StoreUnavailable
-from engine.domain.json_values import checked, plain
 from engine.domain.records import ArtifactRecord, LogLevel
-from engine.domain.stored_value import Json, StoredValue, by_stage
+from engine.domain.values import Json, StoredValue, by_stage, checked, plain
 from engine.execution.attempt import Attempt
 from engine.execution.outputs import RunOutputs
 from engine.execution.storage import RunStorage
 from engine.execution.tracing import stage_span
-from engine.ports.blob_store import BlobInfo
+from engine.ports.blob_store import BlobInfo, load_value
 from engine.ports.deps import Deps
 from engine.ports.executor import Activity
 from engine.ports.persistence import Claim
-from engine.ports.stored_values import load_value, store_value
 from engine.transitions.facts import Completed, Failed, Outcome, Suspended
 
 MOST_MESSAGE, MOST_TRACE = 4_000, 32_000
@@ -175,11 +173,9 @@ def _outcome(body: _Body, returned: object) -> Outcome:
     result = body.stage.outcome(returned)
     if isinstance(result, SuspendedByBody):
         return _suspended(body, result)
-    output = store_value(
+    output = body.deps.store_value(
         body.stage.validate_output(result.output),
         f"{body.prefix}/output.json",
-        body.deps.blob_store,
-        body.deps.inline_max,
     )
     artifacts = tuple(_artifact(body, name, content) for name, content in result.artifacts.items())
     return Completed(output=output, metrics=checked(result.custom_metrics, "custom_metrics"), artifacts=artifacts)

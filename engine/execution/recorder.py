@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.domain.annotations import ActorInput, AnnotationInput
-from engine.domain.json_values import checked, plain
 from engine.domain.records import AnnotationRecord, LogLevel, LogRecord, StageRecord
-from engine.domain.stored_value import Json
+from engine.domain.values import Json, checked, plain
 from engine.ports.clock import Clock
 from engine.ports.ids import Ids
 from engine.transitions.annotations import annotation_drafts

@@ -6,7 +6,7 @@ from typing import BinaryIO
 from engine.domain.blob_keys import generation_prefix, run_prefix, validate_key
 from engine.domain.errors import InvalidBlobKey
 from engine.domain.records import RunRecord, StageRecord
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 from engine.ports.blob_store import BlobStore
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from multiprocessing.connection import Connection
 from typing import Any
 
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 from engine.execution.attempt import Attempt
 from engine.hosts.job_runner import JobReport, JobRunner
 from engine.hosts.lease_keeper import LeaseKeeper

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.domain.lifecycle import ENDED_RUNS, RunStatus
 from engine.domain.records import StageRecord
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 from engine.hosts.worker import WorkerHost
 from engine.kernel.commands import RunCreate
 from engine.kernel.kernel import Kernel

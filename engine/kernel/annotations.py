@@ -6,19 +6,17 @@ from typing import Any
 
 from engine.domain.annotations import ActorInput, AnnotationInput
 from engine.domain.errors import NotFound
-from engine.domain.json_values import checked
-from engine.domain.records import AnnotationRecord, RunRecord
-from engine.domain.stored_value import Json
+from engine.domain.records import AnnotationRecord
+from engine.domain.values import Json, checked
 from engine.kernel.deciding import known_annotations
 from engine.kernel.notifying import SAFETY_WAKE, schedule_wakeup
 from engine.ports.changes import Changes, Reason, Refused
 from engine.ports.deps import Deps
 from engine.ports.persistence import LockedRun
 from engine.ports.transaction import AnnotationFilter
+from engine.reading.reads import StoredReads
 from engine.transitions.annotations import annotation_drafts, needs_known
 from engine.transitions.start_run import attach
-
-LEGACY_PREFIX = "legacy.metadata."
 
 
 def blank_run_annotation(run_id: str, at: datetime, *, scope: str = "run", scope_id: str = "") -> AnnotationRecord:
@@ -82,44 +80,5 @@ class Annotations:
 
         Legacy run metadata appears as `legacy.metadata.*` until a row of that key exists. Raises `NotFound`.
         """
-        asked = AnnotationFilter(**where)
-        run, rows, explicit = self._deps.persistence.read(
-            lambda tx: (
-                tx.runs.get(run_id),
-                tx.annotations.of_run(run_id, asked),
-                tx.annotations.of_run(run_id, AnnotationFilter(key_prefix=LEGACY_PREFIX)),
-            )
-        )
-        known = {row.key for row in explicit}
-        legacy = [row for row in _legacy(run) if row.key not in known and _meets(row, asked)]
-        return [*legacy, *rows][: asked.limit]
-
-
-def _legacy(run: RunRecord) -> list[AnnotationRecord]:
-    metadata = run.metadata or {}
-    return [
-        AnnotationRecord(
-            id=f"legacy:{run.id}:{name}",
-            workflow_run_id=run.id,
-            scope="run",
-            scope_id=run.id,
-            generation=0,
-            key=f"{LEGACY_PREFIX}{name}",
-            value=value,
-            created_at=run.created_at,
-        )
-        for name, value in metadata.items()
-        if value is not None
-    ]
-
-
-def _meets(row: AnnotationRecord, where: AnnotationFilter) -> bool:
-    exact = {"key": row.key, "scope": row.scope, "scope_id": row.scope_id, "generation": row.generation}
-    return (
-        all(getattr(where, name) in {None, value} for name, value in exact.items())
-        and row.key.startswith(where.key_prefix or "")
-        and where.actor_id is None
-        and where.actor_kind is None
-        and (where.since is None or row.created_at >= where.since)
-        and (where.until is None or row.created_at < where.until)
-    )
+        reads = StoredReads(self._deps.persistence, self._deps.blob_store)
+        return reads.annotations(run_id, AnnotationFilter(**where))

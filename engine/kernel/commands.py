@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from engine.domain.annotations import AnnotationInput
 from engine.domain.errors import InvalidInput
 from engine.domain.lifecycle import RunStatus
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 
 MOST_AT_ONCE = 10_000
 

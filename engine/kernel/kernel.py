@@ -16,7 +16,7 @@ from engine.kernel.routes import ROUTES
 from engine.ports.deps import Deps
 from engine.ports.job_transport import JobNotification
 from engine.ports.transaction import Tx
-from engine.reading.reads import Reads
+from engine.reading.reads import StoredReads
 from engine.transitions.facts import Outcome
 
 
@@ -29,7 +29,7 @@ class Kernel:
     def __init__(self, deps: Deps) -> None:
         self.deps = deps
         self.annotations = Annotations(deps)
-        self.reads = Reads(deps.persistence, deps.blob_store)
+        self.reads = StoredReads(deps.persistence, deps.blob_store)
 
     @overload
     def dispatch[R](self, command: Command[R] | Internal[R]) -> R: ...

@@ -20,9 +20,9 @@ from engine.domain.errors import (
     StoreUnavailable,
     UnknownWorkflow,
 )
-from engine.domain.json_values import checked, plain
 from engine.domain.lifecycle import JobStatus, StageStatus
 from engine.domain.records import JobRecord, RunRecord, StageRecord
+from engine.domain.values import checked, plain
 from engine.execution.perform import failed_by, is_ctrl_c
 from engine.execution.recorder import Recorder
 from engine.execution.storage import RunStorage
@@ -31,7 +31,6 @@ from engine.kernel.deciding import decide_stage, earlier_spending
 from engine.kernel.notifying import notifications, notify
 from engine.ports.changes import Refused, Written
 from engine.ports.deps import Deps
-from engine.ports.stored_values import store_value
 from engine.transitions.annotations import needs_known
 from engine.transitions.context import DecisionContext
 from engine.transitions.facts import Completed, Failed
@@ -181,7 +180,7 @@ def _context(poll: _Poll, stage: Stage[Any, Any, Any]) -> CheckContext[Any]:
 
 def _ready(poll: _Poll, stage: Stage[Any, Any, Any], ready: Ready[Any]) -> Completed:
     key = f"{claim_prefix(poll.run, poll.stage, poll.token)}/output.json"
-    output = store_value(stage.validate_output(ready.output), key, poll.deps.blob_store, poll.deps.inline_max)
+    output = poll.deps.store_value(stage.validate_output(ready.output), key)
     embeddings: Mapping[str, Any] | None = ready.embeddings
     return Completed(
         output=output,

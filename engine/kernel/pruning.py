@@ -7,7 +7,7 @@ from datetime import timedelta
 from engine.domain.blob_keys import run_prefix
 from engine.domain.lifecycle import ENDED_RUNS
 from engine.domain.records import RunRecord
-from engine.domain.stored_value import blob_keys
+from engine.domain.values import blob_keys
 from engine.ports.deps import Deps
 from engine.ports.transaction import RunFilter, Tx
 

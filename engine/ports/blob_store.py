@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from engine.domain.stored_value import Json
+from engine.domain.values import Json, StoredValue, inlined
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,3 +36,12 @@ class BlobStore(Protocol):
     def delete_prefix(self, prefix: str) -> int: ...
     def list(self, prefix: str) -> Iterator[str]: ...
     def info(self, key: str) -> BlobInfo: ...
+
+
+def load_value(stored: StoredValue, blob_store: BlobStore) -> Json:
+    """The value a row stands for. One blob read for each key it names."""
+    if "json" in stored:
+        return inlined(stored)
+    if "blob" in stored:
+        return blob_store.get(stored["blob"])
+    return {stage_id: load_value(part, blob_store) for stage_id, part in stored["stages"].items()}

@@ -33,7 +33,7 @@ from engine.domain.records import (
     RunRecord,
     StageRecord,
 )
-from engine.domain.stored_value import Json, StoredValue
+from engine.domain.values import Json, StoredValue
 
 type Record = RunRecord | StageRecord | JobRecord | LogRecord | ArtifactRecord | AnnotationRecord | KeyRecord
 

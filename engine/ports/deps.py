@@ -3,6 +3,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.definition.stage import Stage
+from engine.domain.values import Json, StoredValue, in_blob, inline
 from engine.ports.blob_store import BlobStore
 from engine.ports.call_owner import CallOwner
 from engine.ports.clock import Clock
@@ -48,3 +49,10 @@ class Deps:
         if stage.timeout is not None:
             return stage.timeout.total_seconds()
         return self.pool_timeouts.get(stage.pool)
+
+    def store_value(self, value: Json, key: str) -> StoredValue:
+        """`value` as its row holds it; written under `key` when it is too large for the row."""
+        stored = inline(value)
+        if len(stored["json"].encode(errors="surrogatepass")) <= self.inline_max:
+            return stored
+        return in_blob(key, self.blob_store.put(key, value).size)

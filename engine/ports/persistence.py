@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Protocol
 
 from engine.domain.records import JobRecord, RunRecord, StageRecord
-from engine.domain.stored_value import StoredValue
+from engine.domain.values import StoredValue
 from engine.ports.changes import Changes, Refused, Written
 from engine.ports.transaction import Tx
 

@@ -15,7 +15,7 @@ from engine.domain.records import (
     RunRecord,
     StageRecord,
 )
-from engine.domain.stored_value import Json, StoredValue
+from engine.domain.values import Json, StoredValue
 from engine.ports.transaction import AnnotationFilter, RunFilter
 
 

@@ -2,7 +2,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 
 
 class Scheduler(Protocol):

@@ -22,7 +22,7 @@ from engine.domain.records import (
     RunRecord,
     StageRecord,
 )
-from engine.domain.stored_value import StoredValue
+from engine.domain.values import StoredValue
 from engine.ports.ai_calls import AICalls
 from engine.ports.changes import Patch
 

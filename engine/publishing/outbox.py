@@ -10,9 +10,9 @@ from typing import Any, Self
 from engine.domain.errors import EngineError, StoreUnavailable
 from engine.domain.events import Event, parse_event
 from engine.domain.records import OutboxRecord
+from engine.ports.blob_store import load_value
 from engine.ports.deps import Deps
 from engine.ports.event_sink import BatchingSink, PartiallyDelivered, SinkUnavailable
-from engine.ports.stored_values import load_value
 from engine.ports.transaction import Tx
 
 CLAIM_SECONDS = 60.0

@@ -9,7 +9,7 @@ from pydantic_core import to_jsonable_python
 
 from engine.domain.errors import InvalidInput
 from engine.domain.lifecycle import RunStatus
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 from engine.ports.reads import Reads
 from engine.ports.transaction import AnnotationFilter, RunFilter
 

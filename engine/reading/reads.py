@@ -7,12 +7,11 @@ from typing import BinaryIO
 from engine.domain.ai_calls import AICallRecord, CallTotals
 from engine.domain.errors import InvalidInput, NotFound
 from engine.domain.records import AnnotationRecord, ArtifactRecord, JobRecord, LogRecord, OutboxRecord, RunRecord
-from engine.domain.stored_value import Json, StoredValue
+from engine.domain.values import Json, StoredValue
 from engine.ports.ai_calls import CallFilter
-from engine.ports.blob_store import BlobStore
+from engine.ports.blob_store import BlobStore, load_value
 from engine.ports.persistence import Persistence
 from engine.ports.reads import Page, RunView
-from engine.ports.stored_values import load_value
 from engine.ports.transaction import AnnotationFilter, RunFilter, Tx
 
 LEGACY_PREFIX = "legacy.metadata."
@@ -121,7 +120,3 @@ def _meets(row: AnnotationRecord, where: AnnotationFilter) -> bool:
         and (where.since is None or row.created_at >= where.since)
         and (where.until is None or row.created_at < where.until)
     )
-
-
-Reads = StoredReads
-"""Until engine/kernel/kernel.py says `StoredReads`."""

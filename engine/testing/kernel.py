@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from engine.adapters.local.in_process import InProcessTimers
 from engine.adapters.local.job_queue import InMemoryJobQueue
-from engine.adapters.local.timers import InProcessTimers
 from engine.adapters.memory.blob_store import InMemoryBlobStore
 from engine.adapters.memory.persistence import InMemoryPersistence
 from engine.ai.binding import StageAI
@@ -15,7 +15,7 @@ from engine.ai.messages import Gateway
 from engine.definition.workflow import Workflow
 from engine.domain.errors import EngineError
 from engine.domain.lifecycle import ENDED_RUNS, JobStatus
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 from engine.execution.executors import LocalExecutor
 from engine.hosts.maintenance import TickResult, run_tick
 from engine.hosts.serverless import ServerlessHost

@@ -1,7 +1,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 
 
 class NoopScheduler:

@@ -3,14 +3,13 @@
 PostgreSQL takes candidates with SKIP LOCKED in a function of its own (`claim.sql`), the only SQL that knows a status.
 """
 
-from dataclasses import replace
 from datetime import datetime
 
+from engine.domain.events import StageStarted
 from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.domain.records import JobRecord, RunRecord, StageRecord
 from engine.ports.changes import Changes, FromNow, JobUpdate, RunUpdate
 from engine.ports.persistence import ClaimRequest, NoClaim
-from engine.transitions.events import stage_started
 from engine.transitions.moves import move_job, move_stage
 
 _STARTABLE = frozenset({StageStatus.PENDING, StageStatus.FAILED, StageStatus.SUSPENDED, StageStatus.RUNNING})
@@ -60,5 +59,5 @@ def _start(run: RunRecord, stage: StageRecord, job: JobRecord, request: ClaimReq
         {"worker_id": lease.worker_id, "lease_token": lease.token, "lease_until": FromNow(lease.seconds)},
     )
     held = JobUpdate(ids=held.ids, set=held.set, expect=held.expect, add={"attempt": 1})
-    event = stage_started(run, stage, replace(job, attempt=job.attempt + 1), request.at)
+    event = StageStarted.of(run, stage, request.at, attempt=job.attempt + 1)
     return Changes(run_id=run.id, at=request.at, run=RunUpdate(ids=(run.id,)), writes=(started, held), events=(event,))

@@ -13,14 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.definition.workflow import Workflow
-from engine.domain.events import Event, WorkflowCompleted
+from engine.domain.events import Event, WorkflowCompleted, WorkflowFailed
 from engine.domain.lifecycle import OPEN_JOBS, OPEN_STAGES, JobStatus, RunStatus, StageStatus
 from engine.domain.records import RunRecord, StageRecord
-from engine.domain.stored_value import StoredValue, by_stage
+from engine.domain.values import StoredValue, by_stage
 from engine.ports.changes import AtLeast, Condition, RunPatch, RunUpdate, Write
 from engine.ports.persistence import Lease
 from engine.transitions.context import DecisionContext
-from engine.transitions.events import names_of_run, workflow_failed
 from engine.transitions.moves import VERSION, cancel_rows, duration_ms, move_run
 from engine.transitions.open_group import open_group
 from engine.transitions.snapshots import RunSnapshot, StageSnapshot
@@ -110,7 +109,7 @@ def _complete(run: RunRecord, output: StoredValue, context: DecisionContext, exp
     totals = {"total_cost": run.total_cost, "total_tokens": run.total_tokens}
     duration = duration_ms(run.started_at, context.at)
     patch: RunPatch = {"output": output, "group_open": 0, "completed_at": context.at, "duration_ms": duration}
-    event = WorkflowCompleted(**names_of_run(run, context.at), duration_ms=duration, output=output, **totals)
+    event = WorkflowCompleted.of(run, context.at, duration_ms=duration, output=output, **totals)
     return RunEffect(run=move_run(run, RunStatus.COMPLETED, patch, expect={**expect, **totals}), events=(event,))
 
 
@@ -132,7 +131,7 @@ def _end_failed(snapshot: StageSnapshot, code: str, message: str, context: Decis
     return RunEffect(
         run=move_run(run, RunStatus.FAILED, patch, expect=expect),
         writes=rest,
-        events=(workflow_failed(run, context.at, code=code, message=message),),
+        events=(WorkflowFailed.of(run, context.at, error=message, error_code=code),),
     )
 
 

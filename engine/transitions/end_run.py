@@ -1,12 +1,11 @@
 """A run ends by a decision about the whole of it: it is cancelled, or cannot go on."""
 
-from engine.domain.events import Event, WorkflowCancelled
+from engine.domain.events import Event, WorkflowCancelled, WorkflowFailed
 from engine.domain.lifecycle import OPEN_JOBS, OPEN_STAGES, RunStatus
 from engine.domain.records import LogLevel, LogRecord
-from engine.domain.stored_value import inline
+from engine.domain.values import inline
 from engine.ports.changes import Changes, Insert, Reason, Refused, RunPatch, Write
 from engine.transitions.context import DecisionContext
-from engine.transitions.events import names_of_run, workflow_failed
 from engine.transitions.moves import cancel_rows, duration_ms, move_run
 from engine.transitions.snapshots import RunSnapshot
 
@@ -17,7 +16,7 @@ def cancel_run(snapshot: RunSnapshot, reason: str | None, context: DecisionConte
     """CANCELLED, and with it every stage and job that has not ended."""
     if snapshot.run.status not in _UNFINISHED:
         return Refused(Reason.GHOST)
-    event = WorkflowCancelled(**names_of_run(snapshot.run, context.at), reason=reason)
+    event = WorkflowCancelled.of(snapshot.run, context.at, reason=reason)
     return _end(snapshot, RunStatus.CANCELLED, {}, event, context)
 
 
@@ -30,7 +29,7 @@ def fail_run(snapshot: RunSnapshot, code: str, message: str, context: DecisionCo
         "failure_message": message,
         "output": inline({"error": {"code": code, "message": message}}),
     }
-    event = workflow_failed(snapshot.run, context.at, code=code, message=message)
+    event = WorkflowFailed.of(snapshot.run, context.at, error=message, error_code=code)
     log = log_of_run(LogLevel.ERROR, f"{code}: {message}", snapshot, context)
     return _end(snapshot, RunStatus.FAILED, patch, event, context, Insert(rows=(log,)))
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from engine.domain.events import Event
-from engine.domain.records import AnnotationRecord, ArtifactRecord, LogRecord
-from engine.domain.stored_value import Json, StoredValue
+from engine.domain.events import Event, StageProgress
+from engine.domain.records import AnnotationRecord, ArtifactRecord, LogRecord, RunRecord, StageRecord
+from engine.domain.values import Json, StoredValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +62,10 @@ class Progress:
             "details": self.details,
             "at": self.at.isoformat(),
         }
+
+    def event(self, run: RunRecord, stage: StageRecord) -> StageProgress:
+        said = {"progress": self.progress, "message": self.message, "details": self.details}
+        return StageProgress.of(run, stage, self.at, **said)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.definition.workflow import Workflow
-from engine.domain.events import Event, StageCompleted, StageSuspended, WorkflowSuspended
+from engine.domain.events import Event, StageCompleted, StageFailed, StageSuspended, WorkflowSuspended
 from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.domain.records import LogLevel, LogRecord, RunRecord, StageRecord
 from engine.ports.changes import (
@@ -34,7 +34,6 @@ from engine.transitions.close_stage import (
     stage_failed_for_good,
 )
 from engine.transitions.context import DecisionContext
-from engine.transitions.events import names_of_run, names_of_stage, stage_failed, stage_progress
 from engine.transitions.facts import Completed, Failed, Outcome, Recorded, Suspended
 from engine.transitions.moves import duration_ms, move_job, move_stage
 from engine.transitions.open_group import SECONDS_PER_PRIORITY
@@ -182,7 +181,7 @@ def _complete(ending: _Ending, outcome: Completed) -> Changes:
         move_stage(stage, StageStatus.COMPLETED, patch, expect={**ending.stage_fence, **totals}),
         _leave(ending, JobStatus.COMPLETED),
         *_rows(outcome.artifacts),
-        events=(StageCompleted(**names_of_stage(ending.run, stage, context.at), duration_ms=duration, **totals),),
+        events=(StageCompleted.of(ending.run, stage, context.at, duration_ms=duration, **totals),),
     )
 
 
@@ -197,15 +196,14 @@ def _suspend(ending: _Ending, outcome: Suspended) -> Changes:
         "error_message": None,
         **_progress(ending.finish),
     }
-    names = names_of_stage(ending.run, ending.stage, ending.context.at)
     return _changes(
         ending,
         _goes_on(ending),
         move_stage(ending.stage, StageStatus.SUSPENDED, patch, expect=ending.stage_fence),
         _leave(ending, JobStatus.SUSPENDED),
         events=(
-            StageSuspended(**names, next_poll_at=outcome.next_poll_at),
-            WorkflowSuspended(**names_of_run(ending.run, ending.context.at), stage_id=ending.stage.stage_id),
+            StageSuspended.of(ending.run, ending.stage, ending.context.at, next_poll_at=outcome.next_poll_at),
+            WorkflowSuspended.of(ending.run, ending.context.at, stage_id=ending.stage.stage_id),
         ),
     )
 
@@ -285,9 +283,8 @@ def _failure(ending: _Ending, outcome: Failed) -> StagePatch:
 
 
 def _failed_event(ending: _Ending, outcome: Failed, *, will_retry: bool) -> Event:
-    return stage_failed(
-        ending.run, ending.stage, ending.context.at, code=outcome.code, message=outcome.message, will_retry=will_retry
-    )
+    facts = {"error": outcome.message, "error_code": outcome.code, "will_retry": will_retry}
+    return StageFailed.of(ending.run, ending.stage, ending.context.at, **facts)
 
 
 def _progress(finish: StageFinish) -> StagePatch:
@@ -307,7 +304,7 @@ def _changes(
     annotations = without_repeats(recorded.annotations, ending.snapshot.annotations)
     told = tuple(draft.event for draft in annotations if draft.event is not None)
     progress = recorded.progress
-    reported = (stage_progress(ending.run, ending.stage, progress),) if progress else ()
+    reported = (progress.event(ending.run, ending.stage),) if progress else ()
     return Changes(
         run_id=ending.run.id,
         at=ending.context.at,

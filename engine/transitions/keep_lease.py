@@ -7,7 +7,6 @@ from engine.domain.records import RunRecord
 from engine.ports.changes import Changes, Check, Condition, FromNow, Insert, JobUpdate, RunUpdate, StageUpdate, Write
 from engine.ports.persistence import Claim
 from engine.transitions.context import DecisionContext
-from engine.transitions.events import stage_progress
 from engine.transitions.facts import Recorded
 
 _WANTED: Condition = {"status": RunStatus.RUNNING, "failure_code": None}
@@ -26,7 +25,7 @@ def keep_lease(claim: Claim, recorded: Recorded, seconds: float, context: Decisi
         at=context.at,
         run=RunUpdate(ids=(run.id,), expect=_WANTED),
         writes=(reported, renewed, *logs),
-        events=(stage_progress(run, stage, progress),),
+        events=(progress.event(run, stage),),
     )
 
 

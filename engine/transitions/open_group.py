@@ -6,13 +6,12 @@ from typing import Any
 from engine.definition.stage import Stage
 from engine.definition.workflow import Workflow
 from engine.domain.ai_calls import Spent
-from engine.domain.events import Event
+from engine.domain.events import Event, StageStarted
 from engine.domain.lifecycle import OPEN_STAGES, JobStatus, StageStatus
 from engine.domain.records import JobRecord, RunRecord, StageRecord
 from engine.ports.changes import Insert, Write
 from engine.ports.persistence import Lease
 from engine.transitions.context import DecisionContext
-from engine.transitions.events import stage_started
 from engine.transitions.snapshots import RunSnapshot
 
 SECONDS_PER_PRIORITY = 60.0
@@ -129,4 +128,4 @@ def _claimed(
     held = replace(job, status=JobStatus.RUNNING, attempt=1, worker_id=lease.worker_id, lease_token=lease.token)
     times = {**due(job.priority), "lease_until": lease.seconds}
     writes = (Insert(rows=(running,)), Insert(rows=(held,), from_now=times))
-    return writes, (stage_started(run, running, held, context.at),)
+    return writes, (StageStarted.of(run, running, context.at, attempt=held.attempt),)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from engine.domain.events import Event
+from engine.domain.events import Event, StageFailed
 from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.domain.records import LogLevel, LogRecord
 from engine.ports.changes import (
@@ -21,7 +21,6 @@ from engine.ports.changes import (
 )
 from engine.transitions.close_stage import RunEffect, stage_ended, stage_failed_for_good
 from engine.transitions.context import DecisionContext
-from engine.transitions.events import stage_failed
 from engine.transitions.moves import move_job, move_stage
 from engine.transitions.open_group import SECONDS_PER_PRIORITY
 from engine.transitions.snapshots import StageSnapshot
@@ -107,7 +106,7 @@ def _fail(snapshot: StageSnapshot, release: JobRelease, context: DecisionContext
     how = f"gave it up ({release.why})" if release.why else "stopped responding"
     message = f"LeaseExpired: worker {job.worker_id} {how} in attempt {job.attempt} of {job.max_attempts}"
     patch: StagePatch = {"error_code": LEASE_EXPIRED, "error_message": message, "completed_at": context.at}
-    event = stage_failed(run, stage, context.at, code=LEASE_EXPIRED, message=message, will_retry=False)
+    event = StageFailed.of(run, stage, context.at, error=message, error_code=LEASE_EXPIRED, will_retry=False)
     return _changes(
         snapshot,
         stage_failed_for_good(snapshot, LEASE_EXPIRED, message, context),

@@ -8,11 +8,10 @@ from engine.definition.workflow import Workflow
 from engine.domain.events import Event, WorkflowCreated, WorkflowStarted
 from engine.domain.lifecycle import OPEN_JOBS, JobStatus, RunStatus
 from engine.domain.records import KeyRecord, RunRecord, StageRecord
-from engine.domain.stored_value import StoredValue
+from engine.domain.values import StoredValue
 from engine.ports.changes import Changes, Delete, Insert, JobUpdate, Reason, Record, Refused, RunPatch, RunUpdate, Write
 from engine.transitions.annotations import KnownAnnotations, without_repeats
 from engine.transitions.context import DecisionContext
-from engine.transitions.events import names_of_run
 from engine.transitions.facts import AnnotationDraft
 from engine.transitions.moves import move_run
 from engine.transitions.open_group import Opening, open_group
@@ -30,14 +29,13 @@ class RunCreation:
 
 
 def create_run(creation: RunCreation, workflow: Workflow[Any, Any], context: DecisionContext) -> Changes:
-    run, drafts = creation.run, without_repeats(creation.annotations)
+    run, drafts = creation.run, creation.annotations and without_repeats(creation.annotations)
     told = tuple(draft.event for draft in drafts if draft.event is not None)
-    names = names_of_run(run, context.at)
-    events: tuple[Event, ...] = (*told, WorkflowCreated(**names))
+    events: tuple[Event, ...] = (*told, WorkflowCreated.of(run, context.at))
     opening: Opening | None = None
     if run.status is RunStatus.RUNNING:
         opening = open_group(workflow, run, 1, context)
-        events = (*events, WorkflowStarted(**names))
+        events = (*events, WorkflowStarted.of(run, context.at))
         run = replace(run, group_no=opening.group_no, group_open=opening.open)
     records = tuple(draft.record for draft in drafts)
     return Changes(
@@ -67,7 +65,7 @@ def start_run(
         at=context.at,
         run=move_run(run, RunStatus.RUNNING, patch),
         writes=opening.writes,
-        events=(WorkflowStarted(**names_of_run(run, context.at)), *opening.events),
+        events=(WorkflowStarted.of(run, context.at), *opening.events),
     )
 
 
@@ -109,7 +107,7 @@ def rerun(
         "group_no": opening.group_no,
         "group_open": opening.open,
     }
-    event = WorkflowStarted(**names_of_run(run, context.at), from_stage_id=fact.from_stage_id)
+    event = WorkflowStarted.of(run, context.at, from_stage_id=fact.from_stage_id)
     return Changes(
         run_id=run.id,
         at=context.at,

@@ -20,8 +20,6 @@ def test_no_class_name_ends_in_a_word_that_says_nothing() -> None:
         f"{name}:{node.lineno} {node.name}"
         for name, module in modules().items()
         for node in ast.walk(module)
-        if isinstance(node, ast.ClassDef)
-        and node.name.endswith(EMPTY_CLASS_SUFFIXES)
-        and node.name not in PUBLIC_NAMES
+        if isinstance(node, ast.ClassDef) and node.name.endswith(EMPTY_CLASS_SUFFIXES) and node.name not in PUBLIC_NAMES
     ]
     assert vague == []

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from engine import StageContext, StageResult, Suspended, define_async_batch_stage, define_stage, define_workflow
-from engine.adapters.local.job_transport import InProcessJobTransport
+from engine.adapters.local.in_process import InProcessJobTransport
 from engine.adapters.memory.blob_store import InMemoryBlobStore
 from engine.adapters.sql.migrate import migrate
 from engine.adapters.sql.persistence import SqlPersistence

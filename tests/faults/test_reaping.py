@@ -5,7 +5,7 @@ import pytest
 from engine import Ready, StageContext, StageResult, Suspended
 from engine.conventions import Actor
 from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
-from engine.domain.stored_value import inline
+from engine.domain.values import inline
 from engine.kernel import LeaseReapStale, RunReapStuck, RunReapStuckResult, RunTransition
 from engine.kernel.host_commands import LeaseState
 from tests.kernel.bench import Bench

@@ -7,7 +7,7 @@ from typing import Any
 from engine.domain.events import Event, parse_event
 from engine.domain.lifecycle import JobStatus, StageStatus
 from engine.domain.records import JobRecord, RunRecord, StageRecord
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 from engine.execution.attempt import Attempt
 from engine.hosts.serverless import JobMessage, JobResult
 from engine.kernel import OutboxFlush, OutboxFlushResult, RunCreate

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 from engine.ports.changes import Changes, Refused, Written
 from engine.ports.persistence import Claim, ClaimRequest, Decision, NoClaim, Persistence
 from engine.ports.transaction import Tx

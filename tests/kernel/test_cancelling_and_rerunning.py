@@ -5,7 +5,7 @@ import pytest
 from engine import StageContext
 from engine.domain.errors import IdempotencyConflictError, InvalidInput, NotFound, RerunRefused, UnknownStage
 from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
-from engine.domain.stored_value import inline
+from engine.domain.values import inline
 from engine.kernel import RunCancel, RunRerunFrom, RunTransition
 from engine.ports.changes import RunUpdate, StagePatch
 from engine.testing import InMemoryBlobStore

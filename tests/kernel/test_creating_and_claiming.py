@@ -4,7 +4,7 @@ from pydantic import BaseModel
 from engine import define_workflow
 from engine.domain.errors import InvalidInput, UnknownWorkflow
 from engine.domain.lifecycle import RunStatus
-from engine.domain.stored_value import inline
+from engine.domain.values import inline
 from engine.kernel import ActorInput, AnnotationInput, RunClaimPending, RunCreate
 from engine.ports.transaction import RunFilter
 from engine.testing import InMemoryBlobStore

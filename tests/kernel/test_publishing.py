@@ -6,7 +6,7 @@ import pytest
 
 from engine.domain.errors import DefinitionError, StoreUnavailable
 from engine.domain.events import Event, WorkflowCreated
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 from engine.kernel import CompositeSink, OutboxFlush, PluginReplayDLQ, PluginRunner, define_plugin
 from engine.ports.event_sink import EventSink, PartiallyDelivered, SinkUnavailable
 from engine.testing import CollectingEventSink, FakeClock, InMemoryBlobStore

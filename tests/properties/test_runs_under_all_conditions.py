@@ -1,3 +1,9 @@
+"""Random facts, on one store with the invariants of runs, and on all stores side by side.
+
+`PROPERTY_EXAMPLES=5000 pytest tests/properties` looks deeper.
+"""
+
+import os
 import shutil
 from pathlib import Path
 
@@ -9,13 +15,19 @@ from engine.adapters.memory.persistence import InMemoryPersistence
 from engine.ports.persistence import Persistence
 from engine.testing import FakeClock
 from tests.kernel.stores import emptied, open_store
-from tests.properties.run_machine import RunMachine
+from tests.properties.machine_state import MachineState
+from tests.properties.run_machine import RunMachine, StoreMachine
+from tests.properties.wrapped_persistence import CheckedPersistence
+
+EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "0"))
+
+pytestmark = pytest.mark.timeout(0 if EXAMPLES else 600)
 
 
-def explore(machine: type[RunMachine], examples: int, steps: int) -> None:
+def explore(machine: type[MachineState], examples: int) -> None:
     bounds = settings(
-        max_examples=examples,
-        stateful_step_count=steps,
+        max_examples=EXAMPLES or examples,
+        stateful_step_count=50,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         print_blob=True,
@@ -23,33 +35,30 @@ def explore(machine: type[RunMachine], examples: int, steps: int) -> None:
     run_state_machine_as_test(machine, settings=bounds)
 
 
-def test_runs_stay_sound_in_memory() -> None:
+def in_memory(clock: FakeClock) -> Persistence:
+    return CheckedPersistence(InMemoryPersistence(clock))
+
+
+def test_runs_stay_sound_and_end() -> None:
     class Machine(RunMachine):
-        @staticmethod
-        def open_store(clock: FakeClock) -> Persistence:
-            return InMemoryPersistence(clock)
+        stores = {"memory": in_memory}
 
-    explore(Machine, examples=250, steps=50)
-
-
-def test_runs_stay_sound_in_sqlite(sqlite_template: Path, tmp_path: Path) -> None:
-    class Machine(RunMachine):
-        @staticmethod
-        def open_store(clock: FakeClock) -> Persistence:
-            path = tmp_path / "engine.db"
-            shutil.copy(sqlite_template, path)
-            for leftover in ("-wal", "-shm"):
-                path.with_name(path.name + leftover).unlink(missing_ok=True)
-            return open_store(f"sqlite:///{path}", clock)
-
-    explore(Machine, examples=12, steps=40)
+    explore(Machine, examples=200)
 
 
 @pytest.mark.postgres
-def test_runs_stay_sound_in_postgresql(postgres_database: str) -> None:
-    class Machine(RunMachine):
-        @staticmethod
-        def open_store(clock: FakeClock) -> Persistence:
-            return open_store(emptied(postgres_database), clock)
+def test_stores_stay_equal(sqlite_template: Path, tmp_path: Path, postgres_database: str) -> None:
+    def in_sqlite(clock: FakeClock) -> Persistence:
+        path = tmp_path / "engine.db"
+        for leftover in ("-wal", "-shm"):
+            path.with_name(path.name + leftover).unlink(missing_ok=True)
+        shutil.copy(sqlite_template, path)
+        return open_store(f"sqlite:///{path}", clock)
 
-    explore(Machine, examples=12, steps=40)
+    def in_postgresql(clock: FakeClock) -> Persistence:
+        return open_store(emptied(postgres_database), clock)
+
+    class Machine(StoreMachine):
+        stores = {"memory": in_memory, "SQLite": in_sqlite, "PostgreSQL": in_postgresql}
+
+    explore(Machine, examples=40)

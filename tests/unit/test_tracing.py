@@ -3,8 +3,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from engine import StageContext, define_stage, define_workflow
-from engine.kernel import RunCreate, RunRerunFrom
 from engine.execution.tracing import current_trace
+from engine.kernel import RunCreate, RunRerunFrom
 from engine.testing import TestKernel
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -12,9 +12,8 @@ from botocore.exceptions import ClientError
 from engine.adapters.aws.clients import Clients
 from engine.adapters.aws.faults import code_of, is_passing_code, translated
 from engine.adapters.aws.s3_location import S3Location, s3_checksum
-from engine.domain.blob_documents import CONTENT_TYPE, to_document
 from engine.domain.errors import BlobNotFound, StoreError, StoreUnavailable
-from engine.domain.stored_value import Json
+from engine.domain.values import CONTENT_TYPE, Json, to_document
 from engine.ports.blob_store import BlobInfo
 
 MULTIPART_FROM = 100 * 1024 * 1024

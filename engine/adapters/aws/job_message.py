@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.domain.errors import InvalidInput
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 from engine.ports.job_transport import JobNotification
 
 VERSION = 1

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from engine.adapters.aws.clients import Clients
 from engine.adapters.aws.faults import code_of, translated
 from engine.adapters.aws.job_message import encode_wake
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 from engine.ports.clock import Clock
 
 SQS_MAX_DELAY = 900

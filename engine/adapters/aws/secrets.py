@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from engine.adapters.aws.clients import Clients
 from engine.adapters.aws.faults import translated
 from engine.domain.errors import SettingsError
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 from engine.ports.clock import Clock
 
 MAX_AGE = timedelta(minutes=5)

@@ -18,7 +18,7 @@ from engine.domain.errors import (
     UnknownStage,
     UnknownWorkflow,
 )
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 
 FUNCTION_OUTPUT = "MaintenanceFunction"
 CALLERS_FAULT = frozenset({InvalidInput.code, UnknownWorkflow.code, UnknownStage.code, NotFound.code})

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from engine.adapters.files.blob_file import open_content, read_info, write_blob
-from engine.domain.blob_documents import CONTENT_TYPE, to_document
 from engine.domain.blob_keys import is_under, validate_key
 from engine.domain.errors import BlobNotFound, InvalidBlobKey, StoreError, StoreUnavailable
-from engine.domain.stored_value import Json
+from engine.domain.values import CONTENT_TYPE, Json, to_document
 from engine.ports.blob_store import BlobInfo
 
 _ENDING = "%00"

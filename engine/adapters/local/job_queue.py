@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from engine.adapters.local.job_transport import InProcessJobTransport
+from engine.adapters.local.in_process import InProcessJobTransport
 from engine.definition.retry import RetryPolicy
 from engine.domain.errors import StoreError
 from engine.domain.lifecycle import OPEN_JOBS, JobStatus

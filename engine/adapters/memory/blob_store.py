@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from engine.domain.blob_documents import CONTENT_TYPE, to_document
 from engine.domain.blob_keys import is_under, validate_key
 from engine.domain.errors import BlobNotFound
-from engine.domain.stored_value import Json
+from engine.domain.values import CONTENT_TYPE, Json, to_document
 from engine.ports.blob_store import BlobInfo
 
 

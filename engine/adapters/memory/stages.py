@@ -4,7 +4,7 @@ from datetime import datetime
 from engine.adapters.memory.tables import Tables
 from engine.domain.lifecycle import StageStatus
 from engine.domain.records import StageRecord
-from engine.domain.stored_value import StoredValue
+from engine.domain.values import StoredValue
 
 
 class MemoryStages:

@@ -8,7 +8,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from engine.domain.errors import InvalidInput
-from engine.domain.json_values import checked
+from engine.domain.values import checked
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -5,7 +5,7 @@ import re
 from sqlalchemy import Engine
 
 from engine.adapters.sql.connections import PasswordProvider, open_engine, parse_url
-from engine.adapters.sql.retries import Retries
+from engine.adapters.sql.persistence import Retries
 from engine.domain.errors import SettingsError
 
 IDLE_SESSION_TIMEOUT = "60s"

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from engine.domain.errors import InvalidInput
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 
 POSTGRESQL = "postgresql"
 

@@ -1,4 +1,4 @@
-"""The driver's own connection, for the few statements that every stage pays for."""
+"""PostgreSQL's driver without SQLAlchemy, for the few statements that every stage pays for."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,7 +7,6 @@ from typing import Any
 from sqlalchemy import Engine, PoolProxiedConnection
 from sqlalchemy.exc import DBAPIError
 
-from engine.adapters.sql.column_types import POSTGRESQL
 from engine.adapters.sql.failures import lost_connection, sqlstate
 
 
@@ -33,7 +32,7 @@ def driver_errors(engine: Engine, discard: Callable[[], None]) -> Iterator[None]
     except Exception as error:  # whatever it is, it is raised again
         wrapped = _as_dbapi_error(engine, error)
         told = wrapped is not None and sqlstate(wrapped) is not None and not lost_connection(wrapped)
-        if engine.dialect.name == POSTGRESQL and not told:
+        if not told:
             discard()
         if wrapped is None:
             raise

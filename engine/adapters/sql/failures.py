@@ -48,8 +48,9 @@ def _is_final(error: DBAPIError) -> bool:
 
 def worth_repeating(error: BaseException) -> bool:
     """Whether the whole transaction may succeed if it is run again."""
-    if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.OperationalError):
-        return "locked" in str(error.orig)
+    original = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(original, sqlite3.OperationalError):
+        return "locked" in str(original)
     return sqlstate(error) in _ROLLED_BACK or lost_connection(error)
 
 
@@ -64,7 +65,7 @@ def unavailable(url: URL, error: BaseException) -> StoreUnavailable:
     return StoreUnavailable(f"{place(url)} cannot be used now: {message(error)}")
 
 
-def in_engine_words(url: URL, error: SQLAlchemyError) -> EngineError:
+def in_engine_words(url: URL, error: SQLAlchemyError | sqlite3.Error) -> EngineError:
     """The error for a failure that repeating does not mend."""
     original = getattr(error, "orig", None)
     if isinstance(error, StatementError) and isinstance(original, EngineError):

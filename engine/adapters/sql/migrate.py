@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
 from engine.adapters.sql.connections import PasswordProvider, open_engine, parse_url
-from engine.adapters.sql.retries import Retries
+from engine.adapters.sql.persistence import Retries
 from engine.adapters.sql.revision import store_revision
 
 _FOLDER = Path(__file__).parent / "migrations"

@@ -1,24 +1,58 @@
+import random
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock, local
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, Connection
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from engine.adapters.sql.connections import PasswordProvider, open_engine, parse_url
-from engine.adapters.sql.failures import lost_connection, place
+from engine.adapters.sql.failures import in_engine_words, lost_connection, place, unavailable, worth_repeating
 from engine.adapters.sql.postgres_transactions import PostgresTransactions
-from engine.adapters.sql.retries import Retries
 from engine.adapters.sql.revision import check_revision, create_if_empty
 from engine.adapters.sql.session import Session
-from engine.adapters.sql.sqlite_transactions import SqliteTransactions
+from engine.adapters.sql.sqlite import SqliteTransactions
 from engine.adapters.sql.transaction import SqlTx
 from engine.domain.errors import StoreError, StoreUnavailable
 from engine.ports.changes import Changes, Refused, Written
 from engine.ports.clock import Clock
 from engine.ports.persistence import Claim, ClaimRequest, Decision, NoClaim
 from engine.ports.transaction import Tx
+
+FIRST_PAUSE = 0.02
+LONGEST_PAUSE = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """`seconds` bounds the time after which nothing is begun again."""
+
+    url: URL
+    seconds: float
+
+    def run[T](self, transaction: Callable[[], T]) -> T:
+        deadline, pause = time.monotonic() + self.seconds, FIRST_PAUSE
+        while True:
+            try:
+                return transaction()
+            except (SQLAlchemyError, sqlite3.Error) as error:
+                if not worth_repeating(error):
+                    raise in_engine_words(self.url, error) from _cause(error)
+                wait = pause * random.uniform(0.5, 1.5)
+                if time.monotonic() + wait > deadline:
+                    raise unavailable(self.url, error) from _cause(error)
+            time.sleep(wait)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _cause(error: SQLAlchemyError | sqlite3.Error) -> BaseException | None:
+    """The driver's error: SQLAlchemy's would show the statement, and with it what users stored."""
+    cause: BaseException | None = getattr(error, "orig", None)
+    return cause
 
 
 class _ProcessClock:

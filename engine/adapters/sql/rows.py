@@ -1,7 +1,7 @@
 """Between records and rows, by the names they share."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cached_property
@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column, Double, Row, Select, Table, select
 
-from engine.adapters.sql.column_types import Document, EnumText, Instant, instant_text, to_json, utc
+from engine.adapters.sql.column_types import Document, EnumText, Instant, to_json, utc
 from engine.adapters.sql.schema import AI_CALLS, ANNOTATIONS, ARTIFACTS, JOBS, KEYS, LOGS, OUTBOX, RUNS, STAGES
 from engine.domain.ai_calls import AICallRecord
 from engine.domain.errors import InvalidInput
-from engine.domain.json_values import checked
 from engine.domain.records import (
     AnnotationRecord,
     ArtifactRecord,
@@ -24,6 +23,7 @@ from engine.domain.records import (
     RunRecord,
     StageRecord,
 )
+from engine.domain.values import checked
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -70,10 +70,8 @@ class RecordMapping[R: "DataclassInstance"]:
         unknown = fields.keys() - self._known
         if unknown:
             raise InvalidInput(f"a {self.name} has no columns {sorted(unknown)}")
-        return {**fields, **self._checked_documents(fields)}
-
-    def _checked_documents(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: checked(fields[name], f"{self.name}.{name}") for name in self._documents if name in fields}
+        documents = {name: checked(fields[name], f"{self.name}.{name}") for name in self._documents if name in fields}
+        return {**fields, **documents}
 
     @cached_property
     def _known(self) -> frozenset[str]:
@@ -90,33 +88,6 @@ class RecordMapping[R: "DataclassInstance"]:
             if read[name] is not None:
                 read[name] = reader(read[name])
         return self.record_type(**read)
-
-    def to_sqlite(self, fields: Mapping[str, Any], *, columns: bool = False) -> dict[str, Any]:
-        """Column values as SQLite holds them; with `columns` some of them. Raises `InvalidInput` for what PostgreSQL
-        could not hold."""
-        given = self.checked(fields) if columns else {**fields, **self._checked_documents(fields)}
-        row = {name: self._writers[name](value) for name, value in given.items()}
-        for name, value in row.items():
-            if isinstance(value, str) and not (value.isascii() and value.isprintable()):
-                storable({name: given[name]}, self.name)
-        return row
-
-    def from_sqlite(self, row: Sequence[Any]) -> R:
-        """The record of a row with the columns of `names`."""
-        return self.record_type(
-            **{
-                name: value if value is None or reader is None else reader(value)
-                for (name, reader), value in zip(self._sqlite_readers, row, strict=True)
-            }
-        )
-
-    @cached_property
-    def _writers(self) -> Mapping[str, Callable[[Any], Any]]:
-        return {each.name: _sqlite_writer(each) for each in self.columns}
-
-    @cached_property
-    def _sqlite_readers(self) -> Sequence[tuple[str, Callable[[Any], Any] | None]]:
-        return [(each.name, _sqlite_reader(each)) for each in self.columns]
 
     @cached_property
     def _readers(self) -> Sequence[tuple[str, Any]]:
@@ -140,36 +111,6 @@ KEY = RecordMapping("idempotency key", KeyRecord, KEYS)
 MAPPINGS: Mapping[type, RecordMapping[Any]] = {
     each.record_type: each for each in (RUN, STAGE, JOB, LOG, ARTIFACT, ANNOTATION, EVENT, AI_CALL, KEY)
 }
-
-
-def _sqlite_writer(column: Column[Any]) -> Callable[[Any], Any]:
-    match column.type:
-        case Document():
-            return _document_text
-        case Instant():
-            return lambda value: None if value is None else instant_text(value)
-        case EnumText():
-            return lambda value: None if value is None else str(value)
-        case Double():
-            return lambda value: None if value is None else float(value)
-        case _:
-            return lambda value: value
-
-
-def _document_text(value: Any) -> str | None:
-    return None if value is None else to_json(value, allow_nan=True)
-
-
-def _sqlite_reader(column: Column[Any]) -> Callable[[Any], Any] | None:
-    match column.type:
-        case Document():
-            return json.loads
-        case Instant():
-            return instant
-        case EnumText(members=members):
-            return members
-        case _:
-            return None
 
 
 def instant(text: str) -> datetime:

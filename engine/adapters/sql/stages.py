@@ -9,7 +9,7 @@ from engine.adapters.sql.session import Session
 from engine.domain.errors import NotFound
 from engine.domain.lifecycle import StageStatus
 from engine.domain.records import StageRecord
-from engine.domain.stored_value import StoredValue
+from engine.domain.values import StoredValue
 
 _C = STAGES.c
 _AT = bindparam("at", type_=_C.next_poll_at.type)

@@ -8,7 +8,7 @@ from engine.ai.messages import file_of
 from engine.ai.model_info import Usage
 from engine.ai.providers.batch_provider import BatchAnswer, BatchRequest, BatchState, BatchStatus
 from engine.ai.providers.http import ProviderHttp
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 
 
 class AnthropicBatches:

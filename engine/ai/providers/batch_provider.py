@@ -7,7 +7,7 @@ from typing import Protocol
 
 from engine.ai.messages import Message
 from engine.ai.model_info import Usage
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 
 
 class BatchState(StrEnum):

@@ -14,7 +14,7 @@ from engine.definition.workflow import Workflow
 from engine.domain.errors import EngineError, InvalidInput, StageTimeout
 from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.domain.records import JobRecord, KeyRecord, KeyState, StageRecord
-from engine.domain.stored_value import StoredValue
+from engine.domain.values import StoredValue
 from engine.execution.attempt import Attempt, new_attempt
 from engine.execution.perform import failed_by, failure, perform
 from engine.kernel.commands import JobExecute, JobExecuteResult, StagePollSuspended
@@ -31,10 +31,10 @@ from engine.kernel.host_commands import (
 from engine.kernel.idempotency import acquire
 from engine.kernel.leases import release_lease
 from engine.kernel.notifying import notifications, notify, schedule_wakeup
+from engine.ports.blob_store import load_value
 from engine.ports.changes import Changes, Reason, Refused, Written
 from engine.ports.deps import Deps
 from engine.ports.persistence import Claim, ClaimRequest, Lease, NoClaim
-from engine.ports.stored_values import load_value
 from engine.transitions.annotations import needs_known
 from engine.transitions.context import DecisionContext
 from engine.transitions.facts import Completed, Failed, Ghost, Outcome, Suspended

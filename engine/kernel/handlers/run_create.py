@@ -4,19 +4,17 @@ from typing import Any
 from engine.definition.workflow import Workflow
 from engine.domain.blob_keys import run_prefix
 from engine.domain.errors import InvalidInput
-from engine.domain.json_values import checked
 from engine.domain.lifecycle import RunStatus
 from engine.domain.records import JobRecord, KeyRecord, RunRecord
-from engine.domain.stored_value import Json, blob_keys
+from engine.domain.values import Json, blob_keys, checked
 from engine.execution.tracing import current_trace
 from engine.kernel.annotations import blank_run_annotation
 from engine.kernel.commands import RunCreate, RunCreateResult
 from engine.kernel.idempotency import check_same_request, done_key
 from engine.kernel.notifying import SAFETY_WAKE, notifications, schedule_wakeup
-from engine.kernel.workflows import find_workflow
 from engine.ports.changes import Refused
 from engine.ports.deps import Deps
-from engine.ports.stored_values import store_value
+from engine.ports.registry import find_workflow
 from engine.transitions.annotations import annotation_drafts
 from engine.transitions.context import DecisionContext
 from engine.transitions.facts import AnnotationDraft
@@ -27,7 +25,7 @@ def handle(command: RunCreate, deps: Deps) -> RunCreateResult:
     workflow = find_workflow(command.workflow_id, deps.registry)
     value, config = _validated(command, workflow)
     run = _record(command, workflow, config, deps)
-    run = replace(run, input=store_value(value, f"{run_prefix(run)}/input.json", deps.blob_store, deps.inline_max))
+    run = replace(run, input=deps.store_value(value, f"{run_prefix(run)}/input.json"))
     result = RunCreateResult(workflow_run_id=run.id, status=run.status)
     creation = RunCreation(run=run, key=_key(command, result, deps), annotations=_annotations(command, run, deps))
     trace = command.trace_context or current_trace()
@@ -88,7 +86,6 @@ def _key(command: RunCreate, result: RunCreateResult, deps: Deps) -> KeyRecord |
 
 
 def _annotations(command: RunCreate, run: RunRecord, deps: Deps) -> tuple[AnnotationDraft, ...]:
-    blank = blank_run_annotation(run.id, run.created_at)
     return tuple(
         draft
         for given in command.annotations
@@ -99,7 +96,7 @@ def _annotations(command: RunCreate, run: RunRecord, deps: Deps) -> tuple[Annota
                     "payload": checked(given.payload, "annotation payload"),
                 }
             ),
-            blank,
+            blank_run_annotation(run.id, run.created_at),
             workflow_id=run.workflow_id,
             new_id=deps.ids.new,
         )

@@ -12,19 +12,17 @@ from engine.domain.errors import (
     StaleVersionError,
     UnknownStage,
 )
-from engine.domain.json_values import checked
 from engine.domain.lifecycle import RunStatus, StageStatus
 from engine.domain.records import JobRecord, RunRecord
-from engine.domain.stored_value import StoredValue
+from engine.domain.values import StoredValue, checked
 from engine.execution.tracing import current_trace
 from engine.kernel.commands import RunRerunFrom, RunRerunFromResult
 from engine.kernel.deciding import decide_run, read_run
 from engine.kernel.idempotency import NO_TENANT, check_same_request, done_key
 from engine.kernel.notifying import SAFETY_WAKE, notifications, schedule_wakeup
-from engine.kernel.workflows import find_workflow
 from engine.ports.changes import Changes, Refused
 from engine.ports.deps import Deps
-from engine.ports.stored_values import store_value
+from engine.ports.registry import find_workflow
 from engine.transitions.context import DecisionContext
 from engine.transitions.snapshots import RunSnapshot
 from engine.transitions.start_run import Rerun, next_generation, removed_by, rerun
@@ -118,7 +116,7 @@ def _input_override(
     except InvalidStageData as error:
         raise InvalidInput(f"input_override: {error}") from error
     key = f"{run_prefix(run)}/{stage.id}/{generation}/input.json"
-    return store_value(value, key, deps.blob_store, deps.inline_max)
+    return deps.store_value(value, key)
 
 
 def _refused(command: RunRerunFrom, run: RunRecord, deps: Deps) -> RunRerunFromResult:

@@ -4,7 +4,7 @@ import pytest
 
 from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.domain.records import StageRecord
-from engine.domain.stored_value import inline
+from engine.domain.values import inline
 from engine.ports.changes import PASSED, Changes, Delete, Refused
 from engine.ports.persistence import Claim, NoClaim, Persistence
 from engine.testing.clock import FakeClock

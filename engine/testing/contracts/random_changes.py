@@ -10,7 +10,7 @@ from typing import Any
 from engine.domain.events import Event
 from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.domain.records import RunRecord, StageRecord
-from engine.domain.stored_value import inline
+from engine.domain.values import inline
 from engine.ports.changes import (
     PASSED,
     AtLeast,

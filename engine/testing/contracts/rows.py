@@ -18,7 +18,7 @@ from engine.domain.records import (
     RunRecord,
     StageRecord,
 )
-from engine.domain.stored_value import inline
+from engine.domain.values import inline
 from engine.ports.persistence import ClaimRequest, Lease
 from engine.testing.clock import START
 

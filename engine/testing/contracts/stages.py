@@ -1,7 +1,7 @@
 from typing import Any
 
 from engine.domain.lifecycle import StageStatus
-from engine.domain.stored_value import inline
+from engine.domain.values import inline
 from engine.ports.persistence import Persistence
 from engine.testing.contracts.changes import insert
 from engine.testing.contracts.reading import stage_of

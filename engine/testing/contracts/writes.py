@@ -7,7 +7,7 @@ import pytest
 from engine.domain.errors import StoreError
 from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.domain.records import StageRecord
-from engine.domain.stored_value import inline
+from engine.domain.values import inline
 from engine.ports.changes import Delete, FromNow, Insert, JobUpdate, Record, RunUpdate, StageUpdate, Written
 from engine.ports.persistence import Persistence
 from engine.ports.transaction import AnnotationFilter

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 from engine.testing.fake_ai.invented import count_tokens, instance, sentence
 from engine.testing.fake_ai.kept_batches import KeptBatches, Refused, fails
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 from engine.testing.fake_ai.chat import Scripted, completion
 from engine.testing.fake_ai.kept_batches import Refused, fails
 

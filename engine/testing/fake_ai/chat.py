@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 from engine.testing.fake_ai.invented import DIMENSIONS, count_tokens, instance, sentence, vector
 
 

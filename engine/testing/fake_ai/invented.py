@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 
 _WORD = re.compile(r"[a-zA-Z]{3,}")
 DIMENSIONS = 64

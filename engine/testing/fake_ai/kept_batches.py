@@ -7,7 +7,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 
 FAILING = "please fail"
 """An item whose question contains this gets an error."""

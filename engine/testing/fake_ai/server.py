@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 from engine.testing.fake_ai.anthropic_batches import AnthropicBatchesAPI
 from engine.testing.fake_ai.batches import Batches
 from engine.testing.fake_ai.chat import Scripted, completion, embeddings, stream

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.domain.lifecycle import JobStatus, RunStatus
 from engine.execution.attempt import Attempt
-from engine.kernel.commands import RunCancel, RunRerunFrom
+from engine.kernel.commands import OutboxFlush, RunCancel, RunRerunFrom, StagePollSuspended
 from engine.kernel.host_commands import Finished, JobFinish, JobRelease, JobStart, JobTimeout
 from engine.kernel.kernel import Kernel
 from engine.ports.changes import JobUpdate, Reason, Refused, RunUpdate, Written
@@ -44,9 +44,9 @@ class CheckedKernel(Kernel):
         return started
 
     def _finish(self, command: JobFinish) -> Finished:
-        process, world = self._world.current, self._world
+        process = self._world.current
         assert process is not None
-        process.finishing, process.refused_writes = command.attempt, 0
+        process.finishing, process.refused_writes, process.was_repeated = command.attempt, 0, False
         try:
             finished = super().dispatch(command)
         finally:
@@ -55,7 +55,7 @@ class CheckedKernel(Kernel):
             process.machine.attempts.remove(command.attempt)
         if finished.next is not None:
             process.machine.attempts.append(finished.next)
-            world.reached(State.CONTINUED)
+            self._world.reached(State.CONTINUED_AFTER_LOSS if process.was_repeated else State.CONTINUED)
         self._check(command.attempt, finished)
         return finished
 
@@ -80,8 +80,25 @@ class CheckedKernel(Kernel):
                 self._world.watch.check_cancelled(command.workflow_run_id)
             case RunRerunFrom():
                 self._world.reached(State.RERUN)
+            case OutboxFlush(workflow_run_id=str() as run_id) if not (answer.published or answer.failed):
+                self._note_flush(run_id)
+            case StagePollSuspended(stage_record_id=str() as record_id) if not answer.checked:
+                self._note_poll(record_id)
             case _:
                 pass
+
+    def _note_flush(self, run_id: str) -> None:
+        """Why a run's events were left alone."""
+        first, now = self._world.watch.first_open_event(run_id), self._world.clock.now()
+        if first is not None and first.next_attempt_at is not None and first.next_attempt_at > now:
+            self._world.reached(State.HELD_BACK)
+        elif first is not None and first.claimed_until is not None and first.claimed_until > now:
+            self._world.reached(State.OUTBOX_BUSY)
+
+    def _note_poll(self, record_id: str) -> None:
+        stage, now = self._world.watch.stages.get(record_id), self._world.clock.now()
+        if stage is not None and stage.poll_until is not None and stage.poll_until > now:
+            self._world.reached(State.POLL_LOST)
 
 
 @dataclass(slots=True)
@@ -121,6 +138,8 @@ class Answers:
     def _of_refusal(self, refused: Refused, attempt: Attempt) -> None:
         if refused.reason is Reason.REPEAT:
             self.world.reached(State.FINISH_REPEATED)
+            assert self.world.current is not None
+            self.world.current.was_repeated = True
         elif self.world.watch.is_held_by(attempt):
             self.world.fail(f"the finish of the worker that holds {attempt.token} was refused: {refused.reason}")
 

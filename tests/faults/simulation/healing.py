@@ -14,8 +14,8 @@ from tests.faults.simulation.sometimes import State
 if TYPE_CHECKING:
     from tests.faults.simulation.world import World
 
-TICK = timedelta(seconds=300)
-REST = timedelta(seconds=1500)
+TICK = timedelta(seconds=600)
+REST = timedelta(seconds=1300)
 """Longer than a lease, a poll claim, a backoff between attempts, and the time after which a run counts as stuck."""
 LONGEST = timedelta(hours=8)
 MAX_STEPS = 6_000
@@ -31,7 +31,6 @@ def heal(world: "World", part: str, *, to_the_end: bool) -> None:
     world.choices.next_step(part)
     world.say("no faults from now on")
     world.is_calm = True
-    world.sink.poisoned.clear()
     _settle_processes(world)
     while healing.goes_on():
         world.choices.next_step(part)
@@ -173,6 +172,7 @@ def _thaw(world: "World") -> None:
 
 
 def _redrive(world: "World") -> None:
+    world.sink.poisoned.clear()
     world.kernel.dispatch(PluginReplayDLQ())
     while not _all_told(world):
         world.clock.advance(61)

@@ -12,7 +12,7 @@ from tests.faults.simulation.healing import finish, heal
 from tests.faults.simulation.world import World
 
 ROUNDS = 2
-FACTS_PER_ROUND = 110
+FACTS_PER_ROUND = 80
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,11 @@
 """The ports of a simulated kernel. At each call the process stops, and the scheduler says how it goes on."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from engine.adapters.memory.blob_store import InMemoryBlobStore
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 from engine.ports.blob_store import BlobInfo
 from engine.ports.changes import Changes, Refused, Written
 from engine.ports.job_transport import JobNotification
@@ -105,10 +105,15 @@ class SimulatedTransport:
 
 
 class SimulatedScheduler:
-    """Sends each wake as a message that becomes visible at its time."""
+    """Sends each wake as a message that becomes visible at its time; one that is there already, once."""
 
     def __init__(self, world: "World") -> None:
         self._world = world
 
-    def wake(self, command: Mapping[str, Json], at: Any) -> None:
-        self._world.call(WAKE, lambda: self._world.wakes.send(dict(command), at))
+    def wake(self, command: Mapping[str, Json], at: datetime) -> None:
+        self._world.call(WAKE, lambda: self._send(dict(command), at))
+
+    def _send(self, command: dict[str, Any], at: datetime) -> None:
+        wakes = self._world.wakes
+        if not any(each.visible_at == at and each.received == 0 and each.body == command for each in wakes.messages):
+            wakes.send(command, at)

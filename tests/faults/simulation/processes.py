@@ -28,6 +28,7 @@ class Process:
         self.waits_for: Callable[[], bool] = lambda: True
         self.finishing: Attempt | None = None
         self.refused_writes = 0
+        self.was_repeated = False
         self._coroutine = Coroutine(call, Resume.GO)
         machine.threads.append(self)
 

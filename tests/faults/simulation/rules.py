@@ -73,7 +73,7 @@ def attempts_count_claims_and_stay_within_their_number(watch: "Watch", commit: "
             watch.fail(f"job {new.id} went from attempt {before} to {new.attempt}")
         if new.attempt > new.max_attempts:
             watch.fail(f"job {new.id} is in attempt {new.attempt} of {new.max_attempts}")
-        if old is not None and new.max_attempts > old.max_attempts and new.status is not JobStatus.PENDING:
+        if old is not None and new.max_attempts > old.max_attempts and new.status not in {JobStatus.PENDING, JobStatus.CANCELLED}:
             watch.fail(f"job {new.id} got another attempt without going back")
 
 
@@ -121,6 +121,13 @@ def a_poll_is_committed_by_whoever_claimed_it(watch: "Watch", commit: "Commit") 
         waits = old.status is new.status is StageStatus.SUSPENDED and old.next_poll_at != new.next_poll_at
         if (polled or waits) and watch.holders.stages.get(new.id) is not commit.by:
             watch.fail(f"the answer about {new.stage_id} was committed by a poller that had lost it")
+
+
+@rule
+def a_wait_can_be_too_long(watch: "Watch", commit: "Commit") -> None:
+    for old, new in _both(commit.stages):
+        if old.status is StageStatus.SUSPENDED and new.status is StageStatus.FAILED and new.error_code == "STAGE_TIMEOUT":
+            watch.reached(State.WAITED_TOO_LONG)
 
 
 @rule
@@ -290,16 +297,19 @@ def a_stage_tells_of_one_completion(watch: "Watch", commit: "Commit") -> None:
 
 @rule
 def an_event_is_published_by_whoever_claimed_it(watch: "Watch", commit: "Commit") -> None:
+    overtaken = False
     for old, new in _both(commit.events):
         taken = new.claim_token is not None and new.claim_token != old.claim_token
         if taken and old.claim_token is not None:
             if old.claimed_until is not None and old.claimed_until > commit.now:
                 watch.fail(f"two flushers hold event {new.id}")
-            watch.reached(State.FLUSH_OVERTAKEN)
+            overtaken = True
         if taken:
             watch.holders.events[new.id] = commit.by
         elif (old.published_at, old.dlq_at) != (new.published_at, new.dlq_at):
             _check_publication(watch, commit, old, new)
+    if overtaken:
+        watch.reached(State.FLUSH_OVERTAKEN)
 
 
 def _check_publication(watch: "Watch", commit: "Commit", old: OutboxRecord, new: OutboxRecord) -> None:

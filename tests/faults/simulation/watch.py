@@ -106,6 +106,10 @@ class Watch:
         row: OutboxRecord = self.tables.outbox._rows[f"{run_id}.{sequence}"]
         return row
 
+    def first_open_event(self, run_id: str) -> OutboxRecord | None:
+        rows = _of_run(self.tables.outbox, run_id)
+        return next((event for event in rows if event.published_at is None and event.dlq_at is None), None)
+
     def has_stage(self, record_id: str) -> bool:
         return record_id in self.tables.stages._rows
 

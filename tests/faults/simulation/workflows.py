@@ -22,7 +22,7 @@ from engine import (
 )
 from engine.domain.errors import StoreUnavailable
 from engine.domain.records import RunRecord, StageRecord
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 from tests.faults.simulation.faults import BODY
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 POOLS = ("default", "other")
 PADDING = "x" * 120
-MAX_WAIT = 600.0
+MAX_WAIT = 200.0
 
 
 class GivenUp(Exception):

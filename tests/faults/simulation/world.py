@@ -7,10 +7,10 @@ from typing import Any
 
 from engine.adapters.memory.persistence import InMemoryPersistence
 from engine.domain.records import RunRecord
-from engine.domain.stored_value import Json, StoredValue
+from engine.domain.values import Json, StoredValue
 from engine.execution.executors import LocalExecutor
-from engine.execution.outputs import load_value
 from engine.kernel.kernel import Kernel
+from engine.ports.blob_store import load_value
 from engine.ports.deps import Deps
 from engine.ports.job_transport import JobNotification
 from engine.testing.clock import FakeClock
@@ -32,7 +32,7 @@ from tests.faults.simulation.workflows import POOLS, Behaviours, Registry
 
 INLINE_MAX = 100
 """Bytes. Larger outputs go to the blob store."""
-FAULTS_PER_THOUSAND = (10, 40, 0, 120)
+FAULTS_PER_THOUSAND = (20, 60, 0, 150)
 USERS = frozenset({"creator", "canceller", "rerunner", "annotator", "redrive"})
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engine.ports.write_set import Verdict
 from sqlalchemy import event, make_url
 
 from engine.adapters.sql.connections import open_engine, parse_url
 from engine.adapters.sql.persistence import SqlPersistence
 from engine.domain.errors import SettingsError, StoreError, StoreUnavailable
-from engine.ports.write_set import Verdict
 from engine.testing.contracts.rows import begun
 from tests.support.postgres import PostgresServer
 from tests.unit.sql.stores import DRIVERS, emptied

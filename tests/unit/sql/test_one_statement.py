@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from engine.ports.write_set import StageChange, Verdict, WriteSet
 from sqlalchemy import event
 
 from engine.adapters.sql.persistence import SqlPersistence
@@ -11,7 +12,6 @@ from engine.domain.errors import IdempotencyInProgressError, InvalidInput, Inval
 from engine.domain.lifecycle import StageStatus
 from engine.domain.records import KeyRecord, KeyState
 from engine.ports.persistence import Claim
-from engine.ports.write_set import StageChange, Verdict, WriteSet
 from engine.testing.contracts.reading import run_of, stage_of
 from engine.testing.contracts.rows import AT, a_group, a_lease, a_run, begun, claim, claim_any, completes
 from engine.testing.contracts.threads import together

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from engine.ports.write_set import Verdict
 from sqlalchemy import create_engine, make_url, text
 
 from engine.adapters.sql.persistence import SqlPersistence
@@ -11,7 +12,6 @@ from engine.domain.errors import StoreError, StoreUnavailable
 from engine.domain.lifecycle import RunStatus
 from engine.ports.persistence import Claim
 from engine.ports.transaction import Tx
-from engine.ports.write_set import Verdict
 from engine.testing.contracts.reading import run_of, told
 from engine.testing.contracts.rows import a_job, a_run, begun, claim, completes
 from engine.testing.contracts.threads import together

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from engine.ports.write_set import Verdict
 from sqlalchemy import create_engine
 
 from engine.adapters.sql.persistence import SqlPersistence
 from engine.ports.persistence import Claim, NoClaim, Persistence
 from engine.ports.transaction import LeaseState
-from engine.ports.write_set import Verdict
 from engine.testing.contracts.reading import job_of
 from engine.testing.contracts.rows import begun, claim, claim_any, fails, releases_lease
 from tests.support.postgres import SERVER_TIME_ZONE, PostgresServer

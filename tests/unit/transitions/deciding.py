@@ -8,7 +8,7 @@ from typing import Any
 from engine import Workflow
 from engine.domain.lifecycle import OPEN_JOBS, JobStatus, StageStatus
 from engine.domain.records import JobRecord, RunRecord, StageRecord
-from engine.domain.stored_value import inline
+from engine.domain.values import inline
 from engine.ports.changes import PASSED, AtLeast, Changes, Check, Condition, Delete, FromNow, Insert, Refused, Write
 from engine.testing import FixedIds
 from engine.testing.contracts.rows import a_job, a_run, a_stage, at, held

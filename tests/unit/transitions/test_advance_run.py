@@ -7,7 +7,7 @@ import pytest
 
 from engine.domain.lifecycle import JobStatus, RunStatus
 from engine.domain.records import LogLevel, LogRecord
-from engine.domain.stored_value import inline, inlined
+from engine.domain.values import inline, inlined
 from engine.ports.changes import Changes, Reason, Refused
 from engine.testing.contracts.rows import at
 from engine.transitions.advance_run import (

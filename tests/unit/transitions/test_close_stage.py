@@ -4,7 +4,7 @@ import pytest
 
 from engine.domain.ai_calls import Spent
 from engine.domain.lifecycle import RunStatus, StageStatus
-from engine.domain.stored_value import inline
+from engine.domain.values import inline
 from engine.ports.changes import AtLeast
 from engine.testing.contracts.rows import a_lease, a_run, a_stage, at
 from engine.transitions.close_stage import Following, advance, output_of_group

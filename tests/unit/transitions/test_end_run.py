@@ -7,7 +7,7 @@ import pytest
 
 from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.domain.records import LogLevel, LogRecord
-from engine.domain.stored_value import inlined
+from engine.domain.values import inlined
 from engine.ports.changes import Changes, Reason, Refused
 from engine.testing.contracts.rows import at
 from engine.transitions.end_run import cancel_run, fail_run

@@ -8,7 +8,7 @@ import pytest
 
 from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.domain.records import AnnotationRecord, ArtifactRecord, LogLevel, LogRecord
-from engine.domain.stored_value import inline
+from engine.domain.values import inline
 from engine.ports.changes import Changes, Insert, JobUpdate, Reason, Refused, RunUpdate, StageUpdate
 from engine.testing.contracts.rows import a_log, an_annotation, an_artifact, an_event, at
 from engine.transitions.facts import AnnotationDraft, Outcome, Progress, Recorded

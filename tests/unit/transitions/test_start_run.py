@@ -8,7 +8,7 @@ import pytest
 from engine.domain.ai_calls import Spent
 from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.domain.records import AnnotationRecord, KeyRecord
-from engine.domain.stored_value import inline
+from engine.domain.values import inline
 from engine.ports.changes import Changes, Insert, Reason, Refused
 from engine.testing.contracts.rows import a_key, a_run, an_annotation, an_event, at
 from engine.transitions.facts import AnnotationDraft

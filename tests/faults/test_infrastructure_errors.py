@@ -12,7 +12,7 @@ import pytest
 from engine import Ready, StageContext
 from engine.domain.errors import SettingsError, StoreUnavailable
 from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
-from engine.domain.stored_value import Json
+from engine.domain.values import Json
 from engine.execution.perform import MOST_MESSAGE, MOST_TRACE
 from engine.kernel import JobExecute
 from engine.kernel.commands import StagePollSuspended
@@ -86,7 +86,7 @@ def test_a_job_that_can_never_be_done_is_tried_for_an_hour_and_then_says_why(
     assert "gave it up (SettingsError: workflow 'w' cannot be loaded)" in str(run.failure_message)
 
 
-def test_a_job_executed_by_hand_is_given_back_at_once(make_bench: MakeBench) -> None:
+def test_a_job_executed_by_command_is_released_at_once(make_bench: MakeBench) -> None:
     blobs = Away()
     bench = make_bench(pipeline(stage(body=lambda _: LARGE)), blob_store=blobs)
     run_id = bench.create()
