@@ -18,7 +18,7 @@ MOST_AT_ONCE = 10_000
 
 
 class Result(BaseModel):
-    """What a command answers."""
+    """The answer of a command."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -149,6 +149,9 @@ class Outbox(Protocol):
     def claim(self, run_id: str, *, token: str, seconds: float, limit: int) -> Sequence[OutboxRecord]:
         """The run's open events in order, claimed; empty when its first open event is claimed or not due."""
 
+    def claimed_until(self, run_id: str) -> datetime | None:
+        """When the claim on the run's open events runs out; None when nobody holds them."""
+
     def published(self, event_ids: Sequence[str], *, token: str, at: datetime) -> int:
         """Marks those still claimed under the token. Gives how many."""
 

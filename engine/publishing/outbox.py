@@ -1,19 +1,23 @@
 """Publishes one run's events from the outbox, in order."""
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any, Self
 
-from engine.domain.errors import EngineError, StoreUnavailable
+from engine.domain.errors import BlobNotFound, EngineError, StoreUnavailable
 from engine.domain.events import Event, parse_event
 from engine.domain.records import OutboxRecord
+from engine.domain.values import Json, StoredValue
 from engine.ports.blob_store import load_value
 from engine.ports.deps import Deps
 from engine.ports.event_sink import BatchingSink, PartiallyDelivered, SinkUnavailable
 from engine.ports.transaction import Tx
+
+logger = logging.getLogger(__name__)
 
 CLAIM_SECONDS = 60.0
 EMIT_SECONDS = CLAIM_SECONDS - 10.0
@@ -66,9 +70,10 @@ def flush_run(run_id: str, deps: Deps, *, limit: int) -> FlushCounts:
 def _flush_until_refused(run_id: str, deps: Deps, *, limit: int) -> FlushCounts:
     """Claims events, emits them with no transaction open, and marks what came of it."""
     token = deps.ids.token()
-    records = deps.persistence.transact(
-        lambda tx: tx.outbox.claim(run_id, token=token, seconds=CLAIM_SECONDS, limit=limit)
-    )
+    records, held_until = deps.persistence.transact(lambda tx: _claim(tx, run_id, token, limit))
+    if held_until is not None:
+        # Whoever holds the events may be dead, and the message that asked for this flush may be the last one.
+        deps.scheduler.wake(_flush_again(run_id), held_until)
     if not records:
         return FlushCounts()
     arrived, refusal = _emit_in_order(records, deps)
@@ -76,6 +81,16 @@ def _flush_until_refused(run_id: str, deps: Deps, *, limit: int) -> FlushCounts:
     published = _mark(run_id, token, emitted, refusal, deps, all_emitted=arrived == len(records))
     is_dead = refusal is not None and refusal.dead
     return FlushCounts(published, failed=int(refusal is not None and not is_dead), dead_lettered=int(is_dead))
+
+
+def _claim(tx: Tx, run_id: str, token: str, limit: int) -> tuple[Sequence[OutboxRecord], datetime | None]:
+    """The events, or when somebody else's claim on them ends."""
+    records = tx.outbox.claim(run_id, token=token, seconds=CLAIM_SECONDS, limit=limit)
+    return records, None if records else tx.outbox.claimed_until(run_id)
+
+
+def _flush_again(run_id: str) -> Mapping[str, Any]:
+    return {"type": "outbox.flush", "workflow_run_id": run_id}
 
 
 def _emit_in_order(records: Sequence[OutboxRecord], deps: Deps) -> tuple[int, Refusal | None]:
@@ -124,8 +139,17 @@ def _emit(record: OutboxRecord, deps: Deps) -> Refusal | None:
 def _event(record: OutboxRecord, deps: Deps) -> Event:
     payload = dict(record.payload)
     if record.event_type == "workflow:completed" and payload.get("output") is not None:
-        payload["output"] = load_value(payload["output"], deps.blob_store)
+        payload["output"] = _output(payload["output"], deps)
     return parse_event(payload, sequence=record.sequence, event_id=record.id, timestamp=record.occurred_at)
+
+
+def _output(stored: StoredValue, deps: Deps) -> Json:
+    """None when a rerun has removed it since: the event must not wait for what never comes back."""
+    try:
+        return load_value(stored, deps.blob_store)
+    except BlobNotFound:
+        logger.warning("the output of a completed run is gone; its event is published without it: %s", stored)
+        return None
 
 
 def _refusal(record: OutboxRecord, error: Exception, delivered: frozenset[str], deps: Deps, *, counts: bool) -> Refusal:
@@ -149,8 +173,7 @@ def _mark(
 ) -> int:
     at = deps.clock.now()
     if refusal is not None and not refusal.dead:
-        again = {"type": "outbox.flush", "workflow_run_id": run_id}
-        deps.scheduler.wake(again, at + timedelta(seconds=refusal.retry_in))
+        deps.scheduler.wake(_flush_again(run_id), at + timedelta(seconds=refusal.retry_in))
 
     def mark(tx: Tx) -> int:
         marked = tx.outbox.published(emitted, token=token, at=at) if emitted else 0

@@ -105,7 +105,7 @@ def advance(
 
 
 def _complete(run: RunRecord, output: StoredValue, context: DecisionContext, expect: Condition) -> RunEffect:
-    """The totals are part of the event, so nobody may have booked a call since the run was read."""
+    """The totals are part of the event, so no call may have been recorded since the run was read."""
     totals = {"total_cost": run.total_cost, "total_tokens": run.total_tokens}
     duration = duration_ms(run.started_at, context.at)
     patch: RunPatch = {"output": output, "group_open": 0, "completed_at": context.at, "duration_ms": duration}

@@ -177,7 +177,7 @@ def _complete(ending: _Ending, outcome: Completed) -> Changes:
     return _changes(
         ending,
         stage_completed(ending.snapshot, following, context),
-        # What its calls cost is part of the event, so none may have been booked since the row was read.
+        # What its calls cost is part of the event, so none may have been recorded since the row was read.
         move_stage(stage, StageStatus.COMPLETED, patch, expect={**ending.stage_fence, **totals}),
         _leave(ending, JobStatus.COMPLETED),
         *_rows(outcome.artifacts),

@@ -36,7 +36,7 @@ class JobRelease:
     """The end of a lease that was read with `token`.
 
     With `expired` only if it has run out on the store's clock; without, at once. An `uncounted` attempt keeps its
-    number (what was booked under it stays apart) and allows the job one attempt more. `due_in`: seconds until the
+    number (what was recorded under it stays apart) and allows the job one attempt more. `due_in`: seconds until the
     next."""
 
     token: str | None
@@ -64,7 +64,7 @@ def release_job(snapshot: StageSnapshot, release: JobRelease, context: DecisionC
         return _fail(snapshot, release, context)
     if run.failure_code is not None:
         return _give_up(snapshot, release, context)
-    return _put_back(snapshot, release, context)
+    return _make_pending(snapshot, release, context)
 
 
 def _is_spent(snapshot: StageSnapshot, release: JobRelease) -> bool:
@@ -76,7 +76,7 @@ def _is_uncounted(snapshot: StageSnapshot, release: JobRelease) -> bool:
     return release.uncounted and snapshot.job.attempt < MAX_UNCOUNTED_ATTEMPTS
 
 
-def _put_back(snapshot: StageSnapshot, release: JobRelease, context: DecisionContext) -> Changes:
+def _make_pending(snapshot: StageSnapshot, release: JobRelease, context: DecisionContext) -> Changes:
     run, job = snapshot.run, snapshot.job
     patch: JobPatch = {
         "due_at": FromNow(release.due_in),

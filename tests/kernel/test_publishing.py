@@ -7,7 +7,7 @@ import pytest
 from engine.domain.errors import DefinitionError, StoreUnavailable
 from engine.domain.events import Event, WorkflowCreated
 from engine.domain.values import Json
-from engine.kernel import CompositeSink, OutboxFlush, PluginReplayDLQ, PluginRunner, define_plugin
+from engine.kernel import CompositeSink, OutboxFlush, PluginReplayDLQ, PluginRunner, RunRerunFrom, define_plugin
 from engine.ports.event_sink import EventSink, PartiallyDelivered, SinkUnavailable
 from engine.testing import CollectingEventSink, FakeClock, InMemoryBlobStore
 from tests.kernel.bench import Bench
@@ -308,3 +308,26 @@ def test_a_large_output_is_in_the_event_that_tells_of_it(make_bench: MakeBench) 
     bench = make_bench(pipeline(stage()), blob_store=InMemoryBlobStore())
     bench.run("w", "x" * 9000)
     assert bench.events.events[-1].payload()["output"] == "x" * 9000
+
+
+def test_whoever_finds_events_claimed_asks_to_come_again_when_the_claim_ends(make_bench: MakeBench) -> None:
+    bench = make_bench(pipeline(stage()))
+    run_id = bench.create()
+    bench.wakes()
+    bench.persistence.transact(lambda tx: tx.outbox.claim(run_id, token="dead", seconds=60, limit=10))
+    assert bench.publish(run_id).published == 0
+    bench.clock.advance(60)
+    assert bench.wakes() == [{"type": "outbox.flush", "workflow_run_id": run_id}]
+    assert bench.publish(run_id).published == 2
+
+
+def test_an_output_that_a_rerun_removed_does_not_hold_its_event_back(make_bench: MakeBench) -> None:
+    sink = CollectingEventSink()
+    bench = make_bench(pipeline(stage(body=lambda _ctx: "x" * 9_000)), event_sink=sink)
+    run_id = bench.create()
+    bench.work()
+    bench.dispatch(RunRerunFrom(workflow_run_id=run_id, from_stage_id="a"))
+    bench.publish(run_id)
+    (completed,) = [event for event in sink.events if event.type == "workflow:completed"]
+    assert getattr(completed, "output", "") is None
+    assert bench.reads.backlog()[0] == 0

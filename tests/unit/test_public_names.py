@@ -6,14 +6,14 @@ import pytest
 
 NAMES = {
     "engine.kernel": """
-        Kernel Deps LocalExecutor RoutingExecutor Plugin PluginRunner CompositeSink define_plugin Status Event
-        RunCreate RunCreateResult RunClaimPending RunClaimPendingResult JobExecute JobExecuteResult RunTransition
-        RunTransitionResult RunCancel RunCancelResult RunRerunFrom RunRerunFromResult StagePollSuspended
-        StagePollSuspendedResult LeaseReapStale LeaseReapStaleResult RunReapStuck RunReapStuckResult OutboxFlush
-        OutboxFlushResult PluginReplayDLQ PluginReplayDLQResult RunReconcile RunReconcileResult WorkflowCreated
-        WorkflowStarted WorkflowCompleted WorkflowFailed WorkflowCancelled WorkflowSuspended StageStarted StageCompleted
-        StageSuspended StageFailed StageProgress AnnotationCreated ActorInput AnnotationInput AnnotationFilter RunFilter
-        SinkUnavailable PartiallyDelivered
+        Kernel Deps LocalExecutor RoutingExecutor Plugin PluginRunner CompositeSink define_plugin RunStatus
+        StageStatus JobStatus Event RunCreate RunCreateResult RunClaimPending RunClaimPendingResult JobExecute
+        JobExecuteResult RunTransition RunTransitionResult RunCancel RunCancelResult RunRerunFrom RunRerunFromResult
+        StagePollSuspended StagePollSuspendedResult LeaseReapStale LeaseReapStaleResult RunReapStuck
+        RunReapStuckResult OutboxFlush OutboxFlushResult PluginReplayDLQ PluginReplayDLQResult RunReconcile
+        RunReconcileResult WorkflowCreated WorkflowStarted WorkflowCompleted WorkflowFailed WorkflowCancelled
+        WorkflowSuspended StageStarted StageCompleted StageSuspended StageFailed StageProgress AnnotationCreated
+        ActorInput AnnotationInput AnnotationFilter RunFilter SinkUnavailable PartiallyDelivered
     """,
     "engine.persistence": "SqlPersistence SqlJobQueue SqlAICallLogger",
     "engine.hosts": """

@@ -27,6 +27,11 @@ class MemoryOutbox:
         claim = {"claim_token": token, "claimed_until": now + timedelta(seconds=seconds)}
         return [self._rows.update(event.id, claim) for event in events[:limit]]
 
+    def claimed_until(self, run_id: str) -> datetime | None:
+        now = self._tables.clock.now()
+        ends = (event.claimed_until for event in self._open(run_id))
+        return max((end for end in ends if end is not None and end > now), default=None)
+
     def published(self, event_ids: Sequence[str], *, token: str, at: datetime) -> int:
         held = [event_id for event_id in event_ids if self._is_held(event_id, token)]
         for event_id in held:

@@ -145,11 +145,15 @@ def _hang_up(expected: tuple[type[Exception], ...], connection: Any) -> None:
 
 
 def _mark_lost_connection(context: ExceptionContext) -> None:
-    """Makes SQLAlchemy drop the pool's connections also when it is the server that says they are over."""
+    """Makes SQLAlchemy drop the pool's connections also when it is the server that says they are over, and this one
+    when a statement broke half-way: nobody knows how much was sent, and its next user would get the answers."""
     error = context.original_exception
     if isinstance(error, OSError):
         # pg8000 lets some errors of its socket through.
         context.is_disconnect = True
         raise OperationalError(context.statement, None, error, hide_parameters=True)
-    if lost_connection(context.sqlalchemy_exception or error):
+    is_the_drivers = isinstance(error, context.dialect.loaded_dbapi.Error)
+    if not is_the_drivers and context.execution_context is not None:
+        context.is_disconnect, context.invalidate_pool_on_disconnect = True, False
+    elif lost_connection(context.sqlalchemy_exception or error):
         context.is_disconnect = True

@@ -29,7 +29,7 @@ def driver_errors(engine: Engine, discard: Callable[[], None]) -> Iterator[None]
     """
     try:
         yield
-    except Exception as error:  # whatever it is, it is raised again
+    except BaseException as error:  # Ctrl-C too breaks a statement half-way
         wrapped = _as_dbapi_error(engine, error)
         told = wrapped is not None and sqlstate(wrapped) is not None and not lost_connection(wrapped)
         if not told:
@@ -39,7 +39,7 @@ def driver_errors(engine: Engine, discard: Callable[[], None]) -> Iterator[None]
         raise wrapped from error
 
 
-def _as_dbapi_error(engine: Engine, error: Exception) -> DBAPIError | None:
+def _as_dbapi_error(engine: Engine, error: BaseException) -> DBAPIError | None:
     """None for an error that is not the driver's."""
     dbapi = engine.dialect.loaded_dbapi
     if isinstance(error, OSError):

@@ -40,6 +40,7 @@ _HOLD = (
     .limit(_LIMIT)
     .with_for_update()
 )
+_CLAIMED_UNTIL = select(func.max(_C.claimed_until)).where(_RUN, EVENT_IS_OPEN, _C.claimed_until > NOW)
 _CLAIM = (
     update(OUTBOX)
     .where(_IDS)
@@ -79,6 +80,10 @@ class SqlOutbox:
         parameters = {"event_ids": [row.id for row in held], "token": token, "seconds": seconds, "now": now}
         claimed = EVENT.records(self._session.write_rows(_CLAIM, parameters))
         return sorted(claimed, key=lambda event: event.sequence)
+
+    def claimed_until(self, run_id: str) -> datetime | None:
+        found = self._session.first(_CLAIMED_UNTIL, {"run_id": run_id, "now": self._session.now_or_none()})
+        return None if found is None else found[0]
 
     def published(self, event_ids: Sequence[str], *, token: str, at: datetime) -> int:
         return self._session.write(_PUBLISHED, {"event_ids": list(event_ids), "token": token, "at": at})

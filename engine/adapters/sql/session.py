@@ -10,7 +10,7 @@ from sqlalchemy.sql.dml import UpdateBase
 
 from engine.adapters.sql.rows import AnyRow
 from engine.adapters.sql.store_time import READ_NOW
-from engine.domain.errors import StoreError
+from engine.domain.errors import InvalidInput, StoreError
 from engine.ports.clock import Clock
 
 type Parameters = Mapping[str, Any]
@@ -67,6 +67,8 @@ class Session:
         except DBAPIError as error:
             self.failure = error
             raise
+        except UnicodeEncodeError as error:
+            raise InvalidInput(f"a text cannot be looked up: {error}") from error
 
     def _refuse_writing(self) -> None:
         if not self._writable:

@@ -5,7 +5,6 @@ worker (continuation). It is first decided from the rows that were claimed, whic
 something has changed since, the store refuses, and it is decided again from the rows as they are, under the run's
 lock."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -14,7 +13,6 @@ from engine.definition.workflow import Workflow
 from engine.domain.errors import EngineError, InvalidInput, StageTimeout
 from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.domain.records import JobRecord, KeyRecord, KeyState, StageRecord
-from engine.domain.values import StoredValue
 from engine.execution.attempt import Attempt, new_attempt
 from engine.execution.perform import failed_by, failure, perform
 from engine.kernel.commands import JobExecute, JobExecuteResult, StagePollSuspended
@@ -211,9 +209,9 @@ def _continued(attempt: Attempt, fact: StageFinish, job: JobRecord, written: Wri
 
 
 def _claimed_before(job: JobRecord, deps: Deps) -> Attempt | None:
-    """A job that is claimed already, read under its own token."""
-    assert job.worker_id is not None
-    assert job.lease_token is not None
+    """A job that is claimed already, with all its body needs, read under its own token."""
+    assert job.worker_id is not None, "a claimed job has a worker"
+    assert job.lease_token is not None, "a claimed job has a token"
     lease = Lease(worker_id=job.worker_id, token=job.lease_token, seconds=LEASE_SECONDS)
     request = ClaimRequest(lease=lease, at=deps.clock.now(), job_id=job.id, run_id=job.workflow_run_id)
     claim = deps.persistence.claim(request)
@@ -291,16 +289,7 @@ def _take(command: JobExecute, snapshot: RunSnapshot, stage: StageRecord, deps: 
         return new_attempt(claim, deps) if isinstance(claim, Claim) else None
     if job.status is not JobStatus.RUNNING or command.lease_token not in {None, job.lease_token}:
         return None
-    previous = _outputs_before(snapshot, stage)
-    return new_attempt(Claim(run=snapshot.run, stage=stage, job=job, previous=previous), deps)
-
-
-def _outputs_before(snapshot: RunSnapshot, stage: StageRecord) -> Mapping[str, StoredValue]:
-    return {
-        record.stage_id: record.output_data
-        for record in snapshot.stages
-        if record.execution_group == stage.execution_group - 1 and record.output_data is not None
-    }
+    return _claimed_before(job, deps)
 
 
 def _answer(outcome: Outcome, deps: Deps) -> JobExecuteResult:

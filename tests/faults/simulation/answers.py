@@ -1,11 +1,13 @@
 """What the engine answers to those who call it: checked, and rare answers counted."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from engine.domain.lifecycle import JobStatus, RunStatus
 from engine.execution.attempt import Attempt
-from engine.kernel.commands import OutboxFlush, RunCancel, RunRerunFrom, StagePollSuspended
+from engine.kernel.commands import OutboxFlush, RunCancel, RunRerunFrom
 from engine.kernel.host_commands import Finished, JobFinish, JobRelease, JobStart, JobTimeout
 from engine.kernel.kernel import Kernel
 from engine.ports.changes import JobUpdate, Reason, Refused, RunUpdate, Written
@@ -82,8 +84,6 @@ class CheckedKernel(Kernel):
                 self._world.reached(State.RERUN)
             case OutboxFlush(workflow_run_id=str() as run_id) if not (answer.published or answer.failed):
                 self._note_flush(run_id)
-            case StagePollSuspended(stage_record_id=str() as record_id) if not answer.checked:
-                self._note_poll(record_id)
             case _:
                 pass
 
@@ -94,11 +94,6 @@ class CheckedKernel(Kernel):
             self._world.reached(State.HELD_BACK)
         elif first is not None and first.claimed_until is not None and first.claimed_until > now:
             self._world.reached(State.OUTBOX_BUSY)
-
-    def _note_poll(self, record_id: str) -> None:
-        stage, now = self._world.watch.stages.get(record_id), self._world.clock.now()
-        if stage is not None and stage.poll_until is not None and stage.poll_until > now:
-            self._world.reached(State.POLL_LOST)
 
 
 @dataclass(slots=True)
@@ -153,3 +148,9 @@ class Answers:
                 self.world.reached(State.LOST_MESSAGE)
         elif request.job_id is not None and watch.is_leased(request.job_id):
             self.world.reached(State.SECOND_CLAIM)
+
+    def of_wake(self, command: Mapping[str, Any], at: datetime) -> None:
+        """A poller that finds another one at the stage asks to be woken when that one's claim ends."""
+        stage = self.world.watch.stages.get(command.get("stage_record_id", ""))
+        if stage is not None and stage.poll_until == at:
+            self.world.reached(State.POLL_LOST)

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from tests.faults.simulation.world import World
 
 MAX_RUNS = 3
-MAX_PROCESSES = 6
+MAX_PROCESSES = 8
 JUMPS = (1.0, 6.0, 31.0, 61.0, 95.0, 301.0, 700.0)
 """Seconds by which time moves on, under the processes that stand still meanwhile."""
+
+LONGEST_CALL = timedelta(seconds=60)
 
 type Do = Callable[["World"], None]
 type IsPossible = Callable[["World"], bool]
@@ -174,6 +176,16 @@ def a_message_is_late(world: "World") -> None:
 def time_passes(world: "World") -> None:
     world.clock.advance(world.choices.one_of(JUMPS))
     world.say("time passes")
+    if world.setting.is_lossless:
+        _end_long_calls(world)
+
+
+def _end_long_calls(world: "World") -> None:
+    """A call that commits later than its own safety wake-up, and dies then, is beyond what is promised."""
+    oldest = world.clock.now() - LONGEST_CALL
+    for machine in {process.machine: None for process in world.processes}:
+        if machine.is_user and machine.born < oldest:
+            world.kill(machine)
 
 
 # Users

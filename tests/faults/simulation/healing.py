@@ -65,12 +65,12 @@ class _Healing:
         moving = world.movable()
         if moving:
             world.resume(world.choices.named(moving, by_name))
+        elif self._is_over(now):
+            return False
         elif world.jobs.visible(now):
             deliver_job(world)
         elif world.wakes.visible(now):
             deliver_wake(world)
-        elif self._is_over(now):
-            return False
         elif EVENTS_MAY_NEED_A_TICK and self._waits_for_tick():
             world.reached("known: events need a tick")
             world.clock.advance(61)
@@ -80,10 +80,11 @@ class _Healing:
         return True
 
     def _is_over(self, now: datetime) -> bool:
-        passed = now - self._began
-        if not self._to_the_end:
-            return passed >= REST
-        return passed >= LONGEST or (_all_ended(self._world) and _all_told(self._world))
+        world, passed = self._world, now - self._began
+        if _all_ended(world) and _all_told(world):
+            return True
+        is_idle = not world.jobs.visible(now) and not world.wakes.visible(now)
+        return is_idle and passed >= (LONGEST if self._to_the_end else REST)
 
     def _waits_for_tick(self) -> bool:
         world = self._world

@@ -115,5 +115,6 @@ class SimulatedScheduler:
 
     def _send(self, command: dict[str, Any], at: datetime) -> None:
         wakes = self._world.wakes
+        self._world.answers.of_wake(command, at)
         if not any(each.visible_at == at and each.received == 0 and each.body == command for each in wakes.messages):
             wakes.send(command, at)

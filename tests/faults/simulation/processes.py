@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from engine.execution.attempt import Attempt
 from tests.faults.simulation.coroutines import Coroutine
@@ -13,6 +14,7 @@ class Machine:
     """One operating-system process: all its threads die together. `attempts` are those it holds or believes to."""
 
     name: str
+    born: datetime
     is_user: bool = False
     is_alive: bool = True
     is_frozen: bool = False

@@ -60,7 +60,7 @@ class Behaviours:
         for _ in range(choices.weighted((5, 3, 1))):
             self._speak(ctx)
             self._world.pause(BODY)
-        what = choices.weighted((60, 0 if self._world.is_calm else 12, 3, 2))
+        what = choices.weighted((60, 0 if self._world.is_calm else 14, 6, 2))
         match what:
             case 1:
                 raise ValueError("boom")
@@ -156,7 +156,7 @@ WORKFLOWS: Mapping[str, Workflow[Any, Any]] = {
         _workflow("fan", [_stage("a"), _batch("b"), _stage("c")], [_stage("d", pool="other")]),
         _workflow("wide", [_stage("s")], [_batch("w1"), *map(_stage, ("w2", "w3", "w4", "w5"))], [_stage("end", ONCE)]),
         _workflow("pair", [_stage("a", pool="other"), _stage("b", ONCE)], [_stage("c"), _batch("d")]),
-        _workflow("one", [_stage("a")]),
+        _workflow("chain", *[[_stage(stage_id)] for stage_id in "abcd"]),
     )
 }
 

@@ -17,7 +17,7 @@ from engine.testing.clock import FakeClock
 from engine.testing.ids import FixedIds
 from tests.faults.simulation.answers import Answers, CheckedKernel
 from tests.faults.simulation.choices import Choices
-from tests.faults.simulation.faults import WAIT, Crash, Point, Resume, unavailable
+from tests.faults.simulation.faults import BODY, HEARTBEAT, WAIT, Crash, Point, Resume, unavailable
 from tests.faults.simulation.ports import (
     SimulatedBlobStore,
     SimulatedPersistence,
@@ -113,7 +113,7 @@ class World:
     def spawn(self, kind: str, call: Callable[[str], None], machine: Machine | None = None) -> Process:
         """A process that has not begun. `call` gets its name, which is its worker id too."""
         name = self.new_name(kind)
-        process = Process(name, machine or Machine(name, is_user=kind in USERS), lambda: self._run(name, call))
+        process = Process(name, machine or Machine(name, self.clock.now(), is_user=kind in USERS), lambda: self._run(name, call))
         self.processes.append(process)
         self.say(f"{name} begins")
         return process
@@ -164,8 +164,13 @@ class World:
     # Calls of ports
 
     def pause(self, point: Point) -> Resume:
-        """Stops the current process. Outside of processes nothing stops."""
-        return Resume.GO if self.current is None else self.current.pause(point)
+        """Stops the current process: while healing only in bodies and between heartbeats, outside of processes never."""
+        if self.current is None:
+            return Resume.GO
+        if self.is_calm and point not in {BODY, HEARTBEAT}:
+            self.current.die_if_dead()
+            return Resume.GO
+        return self.current.pause(point)
 
     def wait_until(self, holds: Callable[[], bool]) -> None:
         """Stops the current process until something holds."""

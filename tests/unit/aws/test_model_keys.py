@@ -20,7 +20,7 @@ def test_a_secret_that_holds_something_else_is_refused_without_its_value(
     name: str, value: str | int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, "before")
-    with pytest.raises(SettingsError, match=f"arn:secret: {name} is no key of a provider") as refused:
+    with pytest.raises(SettingsError, match=f"arn:secret: {name} is not a key of a provider") as refused:
         with_model_keys(Settings(model_keys_secret="arn:secret"), {name: value})
     assert str(value) not in str(refused.value)
     assert os.environ[name] == "before"

@@ -37,7 +37,7 @@ def control(request: pytest.FixtureRequest) -> Iterator[zipfile.ZipFile]:
 def test_the_control_plane_holds_the_functions_and_all_they_read(control: zipfile.ZipFile) -> None:
     names = set(control.namelist())
     assert {"functions/jobs.py", "functions/maintenance.py", "functions/migrate.py", "engine/settings.py"} <= names
-    assert "engine/adapters/sql/functions/engine_apply_v1.sql" in names
+    assert "engine/adapters/sql/functions/engine_write_v1.sql" in names
     assert "engine/adapters/sql/migrations/script.py.mako" in names
 
 

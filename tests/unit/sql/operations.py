@@ -3,9 +3,12 @@
 from collections.abc import Callable, Mapping
 
 from engine.domain.lifecycle import RunStatus
-from engine.ports.persistence import Persistence
+from engine.ports.changes import Changes
+from engine.ports.persistence import LockedRun, Persistence
 from engine.ports.transaction import AnnotationFilter, RunFilter, Tx
-from engine.testing.contracts.rows import a_lease, at, begun, claim, claim_any, completes
+from engine.testing.contracts.changes import applied, begun, changes, completes
+from engine.testing.contracts.rows import AT, a_lease, at, claim, claim_any
+from engine.transitions.keep_lease import renew_lease
 
 type Operation = Callable[[Persistence], object]
 
@@ -18,6 +21,12 @@ def _write(work: Callable[[Tx], object]) -> Operation:
     return lambda persistence: persistence.transact(work)
 
 
+def _look_at_all(locked: LockedRun) -> Changes:
+    assert locked.stages()
+    assert locked.jobs()
+    return changes(run_id="live4")
+
+
 def _runs(**where: object) -> Operation:
     return _read(lambda tx: tx.runs.search(RunFilter(**where), 20))  # type: ignore[arg-type]  # one of its fields
 
@@ -27,16 +36,19 @@ def _annotations(**where: object) -> Operation:
 
 
 OPERATIONS: Mapping[str, Operation] = {
-    "create": lambda persistence: persistence.apply(begun("a", run_id="created")),
+    "create": lambda persistence: applied(persistence, begun("a", run_id="created")),
     "claim by id": lambda persistence: persistence.claim(claim(run_id="created")),
-    "finish": lambda persistence: persistence.apply(completes(run_id="created")),
+    "finish": lambda persistence: applied(persistence, completes(run_id="created")),
     "claim any": lambda persistence: persistence.claim(claim_any()),
     "claim of a run": lambda persistence: persistence.claim(claim_any("u", run_id="live1")),
     "due jobs": _read(lambda tx: tx.jobs.due(["default", "big"], 20)),
     "expired leases": _read(lambda tx: tx.jobs.expired(20)),
     "jobs held": _read(lambda tx: tx.jobs.held_by(["worker of t"])),
     "jobs waiting": _read(lambda tx: tx.jobs.waiting(20)),
-    "renew": _write(lambda tx: tx.jobs.renew("live1.a.job", "t", 60)),
+    "renew": lambda persistence: applied(persistence, renew_lease("live1", "live1.a.job", "t", 60, AT)),
+    "decide": lambda persistence: persistence.decide("live4", _look_at_all),
+    "decide about a job": lambda persistence: persistence.decide("live4", _look_at_all, job_id="live4.a.job"),
+    "decide about all": lambda persistence: persistence.decide("live4", _look_at_all, whole=True),
     "pending runs": _read(lambda tx: tx.runs.pending(20)),
     "quiet runs": _read(lambda tx: tx.runs.quiet(at(1e9), 20)),
     "newest runs": _runs(),

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, make_url
 
 from engine.adapters.sql.migrate import migrate
 from tests.support.postgres import PostgresServer
@@ -27,3 +27,7 @@ def emptied(server: PostgresServer, driver: str = "pg8000") -> str:
         )
     engine.dispose()
     return url.replace("pg8000", driver)
+
+
+def on_port(url: str, port: int) -> str:
+    return make_url(url).set(port=port).render_as_string(hide_password=False)

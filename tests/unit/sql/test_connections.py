@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine.ports.write_set import Verdict
 from sqlalchemy import event, make_url
 
 from engine.adapters.sql.connections import open_engine, parse_url
 from engine.adapters.sql.persistence import SqlPersistence
 from engine.domain.errors import SettingsError, StoreError, StoreUnavailable
-from engine.testing.contracts.rows import begun
+from engine.testing.contracts.changes import applied, begun
 from tests.support.postgres import PostgresServer
 from tests.unit.sql.stores import DRIVERS, emptied
 
@@ -112,7 +111,7 @@ def test_a_writer_waits_for_one_of_another_process(tmp_path: Path) -> None:
     other.execute("BEGIN IMMEDIATE")
     timer = threading.Timer(0.3, other.execute, ["COMMIT"])
     timer.start()
-    assert persistence.apply(begun("a")).verdict is Verdict.APPLIED
+    applied(persistence, begun("a"))
     timer.join()
     other.close()
     persistence.close()
@@ -121,7 +120,7 @@ def test_a_writer_waits_for_one_of_another_process(tmp_path: Path) -> None:
 def test_readers_of_an_embedded_database_do_not_wait_for_a_writer(tmp_path: Path) -> None:
     path = tmp_path / "engine.db"
     persistence = SqlPersistence(f"sqlite:///{path}")
-    persistence.apply(begun("a"))
+    applied(persistence, begun("a"))
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     other.execute("UPDATE workflow_run SET total_tokens = 9")
@@ -143,6 +142,6 @@ PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_tim
 
 def test_an_embedded_database_may_live_in_memory() -> None:
     persistence = SqlPersistence("sqlite:///:memory:")
-    persistence.apply(begun("a"))
+    applied(persistence, begun("a"))
     assert persistence.read(lambda tx: tx.runs.get("r")).group_open == 1
     persistence.close()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, event
@@ -10,7 +11,8 @@ from engine.adapters.sql.migrate import migrate
 from engine.adapters.sql.persistence import SqlPersistence
 from engine.adapters.sql.schema import METADATA
 from engine.testing.clock import FakeClock
-from engine.testing.contracts.rows import begun, claim, fails, suspends
+from engine.testing.contracts.changes import applied, begun, fails, suspends
+from engine.testing.contracts.rows import claim
 from tests.support.postgres import PostgresServer
 from tests.unit.sql.operations import OPERATIONS
 
@@ -57,12 +59,12 @@ where datname = current_database() and pid <> pg_backend_pid() and backend_type 
 
 def add_live_runs(persistence: SqlPersistence) -> None:
     for number in range(LIVE):
-        persistence.apply(begun("a", run_id=f"live{number}"))
+        applied(persistence, begun("a", run_id=f"live{number}"))
     persistence.claim(claim(run_id="live1"))
     persistence.claim(claim(run_id="live2"))
-    persistence.apply(suspends(run_id="live2"))
+    applied(persistence, suspends(run_id="live2"))
     persistence.claim(claim(run_id="live3"))
-    persistence.apply(fails(run_id="live3"))
+    applied(persistence, fails(run_id="live3"))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,7 @@ def database(postgres_server: PostgresServer) -> str:
     url = postgres_server.create_database()
     migrate(url)
     persistence = SqlPersistence(url, clock=FakeClock())
-    persistence.apply(begun("a", run_id="noted"))
+    applied(persistence, begun("a", run_id="noted"))
     engine = create_engine(url.replace("pg8000", "psycopg"), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.exec_driver_sql(FINISHED)
@@ -112,20 +114,31 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlPersistenc
     persistence.close()
 
 
+def plans_of(statements: list[str], persistence: SqlPersistence) -> list[str]:
+    explained = [each for each in statements if each.lstrip().upper().startswith(("SELECT", "UPDATE", "DELETE"))]
+    with persistence._connect() as connection:
+        rows = [connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {each}").all() for each in explained]
+    return [row[3] for each in rows for row in each]
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_sqlite_scans_no_table(embedded: SqlPersistence, name: str) -> None:
-    plans: list[str] = []
+    statements: list[str] = []
 
-    def explain(connection: object, cursor: object, statement: str, parameters: object, *_rest: object) -> None:
-        if statement.lstrip().upper().startswith(("SELECT", "UPDATE", "DELETE")):
-            rows = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)  # type: ignore[attr-defined]  # the driver's
-            plans.extend(row[3] for row in rows)
+    def listen(connection: Any, *_rest: object) -> None:
+        connection.set_trace_callback(statements.append)
 
-    event.listen(embedded._engine, "before_cursor_execute", explain)
+    def stop_listening(connection: Any, *_rest: object) -> None:
+        connection.set_trace_callback(None)
+
+    for name_of_event, listener in (("checkout", listen), ("checkin", stop_listening)):
+        event.listen(embedded._engine, name_of_event, listener)
     try:
         OPERATIONS[name](embedded)
     finally:
-        event.remove(embedded._engine, "before_cursor_execute", explain)
-    assert plans or name == "create"
+        for name_of_event, listener in (("checkout", listen), ("checkin", stop_listening)):
+            event.remove(embedded._engine, name_of_event, listener)
+    plans = plans_of(statements, embedded)
+    assert plans
     scanned = [plan for plan in plans if plan.startswith("SCAN") and "USING" not in plan]
     assert [plan for plan in scanned if plan.split()[1] in METADATA.tables] == []

@@ -20,7 +20,7 @@ from engine.adapters.sql.persistence import SqlPersistence
 from engine.adapters.sql.revision import HEAD, store_revision
 from engine.adapters.sql.schema import METADATA
 from engine.domain.errors import StoreBehind
-from engine.testing.contracts.rows import begun
+from engine.testing.contracts.changes import applied, begun
 from engine.testing.contracts.threads import together
 from tests.support.postgres import PostgresServer
 
@@ -74,7 +74,7 @@ def without_version(found: Mapping[str, Any]) -> Mapping[str, Any]:
 def test_an_absent_embedded_database_is_created_as_migrations_would(tmp_path: Path) -> None:
     created, migrated = (f"sqlite:///{tmp_path}/{name}.db" for name in ("new/created", "migrated"))
     persistence = SqlPersistence(created)
-    persistence.apply(begun("a"))
+    applied(persistence, begun("a"))
     persistence.close()
     assert migrate(migrated) == HEAD
     assert in_database(created, shape) == in_database(migrated, shape)
@@ -105,9 +105,9 @@ def test_a_database_that_is_behind_is_refused_with_the_command_to_run(postgres_u
     migrate(postgres_url)
     execute(postgres_url, "update alembic_version set version_num = '0000'")
     with pytest.raises(StoreBehind, match="revision 0000"):
-        persistence.apply(begun("a"))
+        applied(persistence, begun("a"))
     execute(postgres_url, "update alembic_version set version_num = '9999'")
-    persistence.apply(begun("a"))
+    applied(persistence, begun("a"))
     persistence.close()
 
 
@@ -165,7 +165,7 @@ def test_the_printed_statements_make_the_same_database(postgres_server: Postgres
     made, migrated = (in_database(url, lambda it: it.execute(text(functions)).all()) for url in (by_hand, postgres_url))
     assert made == migrated
     persistence = SqlPersistence(by_hand)
-    persistence.apply(begun("a"))
+    applied(persistence, begun("a"))
     persistence.close()
 
 
