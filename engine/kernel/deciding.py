@@ -25,12 +25,28 @@ def read_run(run_id: str, persistence: Persistence) -> RunSnapshot | None:
 
 
 def decide_run(run_id: str, decide: Callable[[RunSnapshot], Changes | Refused], deps: Deps) -> Written | Refused:
-    """Decides with the whole run under its lock."""
+    """Decides with the whole run under its lock. A write whose answer was lost counts as written."""
+    made: list[tuple[RunRecord, Changes]] = []
 
     def decision(locked: LockedRun) -> Changes | Refused:
-        return decide(whole_run(locked, locked.run)) if locked.run else Refused(Reason.GHOST)
+        if locked.run is None:
+            return Refused(Reason.GHOST)
+        if made and _is_written(*made[-1], locked.run):
+            return Refused(Reason.REPEAT)
+        decided = decide(whole_run(locked, locked.run))
+        if isinstance(decided, Changes):
+            made.append((locked.run, decided))
+        return decided
 
-    return deps.persistence.decide(run_id, decision, whole=True)
+    answer = deps.persistence.decide(run_id, decision, whole=True)
+    if made and isinstance(answer, Refused) and answer.reason is Reason.REPEAT:
+        return Written(changes=made[-1][1], now=made[-1][1].at)
+    return answer
+
+
+def _is_written(before: RunRecord, changes: Changes, run: RunRecord) -> bool:
+    """Whether the run is as these changes leave it: the store asks again only when a connection was lost."""
+    return run.version == before.version + 1 and run.updated_at == changes.at
 
 
 def decide_stage(

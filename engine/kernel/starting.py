@@ -9,7 +9,7 @@ from engine.kernel.commands import ClaimedRun, RunClaimPending, RunClaimPendingR
 from engine.kernel.deciding import decide_run
 from engine.kernel.notifying import notifications, notify
 from engine.kernel.running import fail_run
-from engine.ports.changes import Changes, Refused
+from engine.ports.changes import Changes, Reason, Refused, Written
 from engine.ports.deps import Deps
 from engine.transitions.context import DecisionContext
 from engine.transitions.start_run import start_run as decide_start
@@ -47,14 +47,16 @@ def _start(run: RunRecord, deps: Deps) -> ClaimedRun | None:
         _give_up(run, "EMPTY_STAGE_GRAPH", f"workflow {run.workflow_id!r} has no stages", deps)
         return None
     context = DecisionContext.of(deps.clock, deps.ids, trace=current_trace())
-    changes = decide_start(run, workflow, context)
-    written = deps.persistence.write(changes) if isinstance(changes, Changes) else changes
+    first = decide_start(run, workflow, context)
+    written = deps.persistence.write(first) if isinstance(first, Changes) else first
     if isinstance(written, Refused):
-        # Somebody else has started it, or rows are there already.
+        # Another process has started it, rows exist already, or the answer to this very write was lost.
         written = decide_run(run.id, lambda whole: decide_start(whole.run, workflow, context, whole=whole), deps)
+    if isinstance(written, Refused) and written.reason is Reason.REPEAT and isinstance(first, Changes):
+        written = Written(changes=first, now=first.at)
     if isinstance(written, Refused):
         if written.reason is None:
-            raise StoreError("rows of its first group are there already, under other ids")
+            raise StoreError("rows of its first group exist already, under other ids")
         return None
     jobs = written.changes.inserted(JobRecord)
     notify(notifications(jobs, run), deps)

@@ -1,1 +1,1 @@
-"""The meaning of every transition: pure functions of a snapshot and a fact that give `Changes` or `Refused`."""
+"""The transitions: pure functions that take a snapshot and a fact, and return `Changes` or `Refused`."""

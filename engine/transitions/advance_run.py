@@ -1,4 +1,4 @@
-"""What a run needs, decided from its rows alone: whatever a crash left half done is done here."""
+"""The repair of a run from its rows alone: it completes the work that a crash left half done."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,11 +17,11 @@ from engine.transitions.snapshots import RunSnapshot
 
 
 class Need(StrEnum):
-    NOTHING = "NOTHING"  # terminal, or somebody is at it
-    JOBS = "JOBS"  # stages wait without a job
-    ADVANCE = "ADVANCE"  # the group is finished and nobody has gone on
-    FAIL = "FAIL"  # a stage failed for good and the run does not know
-    STUCK = "STUCK"  # nothing can ever happen again
+    NOTHING = "NOTHING"  # the run is terminal, or a job of it is still open
+    JOBS = "JOBS"  # stages are PENDING without a job
+    ADVANCE = "ADVANCE"  # the group is finished and the next one is not open
+    FAIL = "FAIL"  # a stage failed for good and the run is still RUNNING
+    STUCK = "STUCK"  # no job, no poll and no transition is left
 
 
 def need_of(snapshot: RunSnapshot, workflow: Workflow[Any, Any] | None) -> Need:
@@ -47,7 +47,7 @@ def _is_finished(snapshot: RunSnapshot, workflow: Workflow[Any, Any] | None) -> 
 
 
 def _jobless(snapshot: RunSnapshot) -> list[StageRecord]:
-    """PENDING stages of the current group that no job will ever run."""
+    """PENDING stages of the current group without an open job."""
     pending = (stage for stage in snapshot.group() if stage.status is StageStatus.PENDING)
     return [stage for stage in pending if snapshot.job_of(stage) is None]
 
@@ -55,7 +55,7 @@ def _jobless(snapshot: RunSnapshot) -> list[StageRecord]:
 def transition_run(
     snapshot: RunSnapshot, workflow: Workflow[Any, Any] | None, context: DecisionContext
 ) -> Changes | Refused:
-    """Advances, completes or fails the run if it is time."""
+    """Advances, completes or fails a run whose current group has no open job."""
     match need_of(snapshot, workflow):
         case Need.FAIL:
             failed = next(stage for stage in snapshot.group() if stage.status is StageStatus.FAILED)
@@ -87,13 +87,13 @@ def _advance(snapshot: RunSnapshot, workflow: Workflow[Any, Any] | None, context
 def recreate_missing_jobs(
     snapshot: RunSnapshot, workflow: Workflow[Any, Any] | None, context: DecisionContext
 ) -> Changes | Refused:
-    """Gives PENDING stages that lost their job a new one."""
+    """Inserts a job for each PENDING stage that has none."""
     run = snapshot.run
     known = [(workflow.get_stage(record.stage_id), record) for record in _jobless(snapshot)] if workflow else []
     jobs = tuple(new_job(stage, record, run.priority, context) for stage, record in known if stage is not None)
     if run.status is not RunStatus.RUNNING or not jobs:
         return Refused(Reason.NOTHING)
-    log = log_of_run(LogLevel.WARN, f"{len(jobs)} lost jobs were made again", snapshot, context)
+    log = log_of_run(LogLevel.WARN, f"{len(jobs)} missing jobs were created again", snapshot, context)
     return Changes(
         run_id=run.id,
         at=context.at,
@@ -103,7 +103,7 @@ def recreate_missing_jobs(
 
 
 def next_due(snapshot: RunSnapshot, now: datetime) -> datetime | None:
-    """The earliest time at which something in the run waits to be done."""
+    """The earliest due job, lease end or poll of the run; None when it has none."""
     times = [job.due_at for job in snapshot.jobs if job.status is JobStatus.PENDING]
     times += [job.lease_until for job in snapshot.jobs if job.status is JobStatus.RUNNING and job.lease_until]
     polls = (stage.next_poll_at for stage in snapshot.stages if stage.status is StageStatus.SUSPENDED)
@@ -114,7 +114,7 @@ def next_due(snapshot: RunSnapshot, now: datetime) -> datetime | None:
 
 
 def leased_until(snapshot: RunSnapshot) -> datetime | None:
-    """When everybody who holds a lease in the run has finished or lost it."""
+    """The end of the last lease in the run; None when no job is leased."""
     leases: Sequence[datetime] = [
         job.lease_until for job in snapshot.jobs if job.status is JobStatus.RUNNING and job.lease_until is not None
     ]

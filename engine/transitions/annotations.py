@@ -1,4 +1,4 @@
-"""From what a caller attaches to the rows and events that tell of it."""
+"""Annotations of a caller, turned into rows and events."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -12,18 +12,18 @@ from engine.transitions.facts import AnnotationDraft
 MAX_KEY_LENGTH = 200
 
 type KnownAnnotations = frozenset[tuple[str, str]]
-"""(key, idempotency key) of annotations that the run has already."""
+"""(key, idempotency key) of the annotations that are stored with the run."""
 
 
 def needs_known(drafts: Iterable[AnnotationDraft]) -> bool:
-    """Whether it matters what the run has already: a repeated annotation is dropped by any store, its event is not."""
+    """Whether stored annotations must be read first: a store skips a repeated row, but not the event of it."""
     return any(draft.event is not None and draft.record.idempotency_key is not None for draft in drafts)
 
 
 def without_repeats(
     drafts: Iterable[AnnotationDraft], known: KnownAnnotations = frozenset()
 ) -> tuple[AnnotationDraft, ...]:
-    """Only the first annotation under an idempotency key stays, and its event."""
+    """Drops later annotations under the same idempotency key, with their events."""
     seen, kept = set(known), []
     for draft in drafts:
         if draft.record.idempotency_key is not None:
@@ -38,7 +38,7 @@ def without_repeats(
 def annotation_drafts(
     given: AnnotationInput, blank: AnnotationRecord, *, workflow_id: str, new_id: Callable[[], str]
 ) -> tuple[AnnotationDraft, ...]:
-    """One draft for each attribute that is not None; `blank` says which run, scope and generation it belongs to."""
+    """One draft for each attribute that is not None; run, scope and generation come from `blank`."""
     return tuple(
         _draft(replace(_described(blank, given), id=new_id(), key=_checked(key), value=value), given, workflow_id)
         for key, value in given.attributes.items()

@@ -1,12 +1,13 @@
-"""The end of a stage, and what follows from it for its run: the one place that advances, completes and fails runs.
+"""The effect of a stage's end on its run. Only this module advances, completes and fails a run after a stage.
 
-The run's row is where siblings meet. Each stage that ends takes one off `group_open` under that row's lock, so
-exactly one of them finds itself the last. Only that one looks at the others, opens the next group or ends the run;
-the others need nothing but the knowledge that they are not the last, which is a condition on the row (`AtLeast(2)`),
-not a read.
+The race: two siblings end at the same moment. If each reads the other as still open, neither advances the run; if each
+reads the other as done, both do. The run's row decides: each stage that ends lowers `group_open` by one under the lock
+of that row, so exactly one stage is the last. Only the last one reads its siblings, and opens the next group or ends the
+run. The others read nothing: the condition `AtLeast(2)` on `group_open` proves that another stage is still open.
 
-A stage that fails for good marks the run as failing (`failure_code`, while it is still RUNNING), cancels what waits,
-and leaves `group_open` at the number of bodies that still run. The last of those ends the run with the first failure.
+A stage that fails for good marks the run as failing (`failure_code`, while the run is RUNNING), cancels the stages and
+jobs that wait, and sets `group_open` to the number of bodies that still run. The last of them ends the run with the
+first failure.
 """
 
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ _WAITING_JOBS = frozenset({JobStatus.PENDING, JobStatus.SUSPENDED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEffect:
-    """What the end of a stage does to its run and to the stages beside and after it."""
+    """The writes and events for the run, the siblings and the next group."""
 
     run: RunUpdate
     writes: tuple[Write, ...] = ()
@@ -39,7 +40,7 @@ class RunEffect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Following:
-    """What the next group is opened with: the outputs of this one and, for a worker that goes on with it, a lease."""
+    """Inputs of the next group: the output of this one and, for a continuation, the lease of its worker."""
 
     workflow: Workflow[Any, Any] | None
     output: StoredValue
@@ -54,7 +55,7 @@ def stage_completed(snapshot: StageSnapshot, following: Following, context: Deci
 
 
 def stage_ended(snapshot: StageSnapshot, context: DecisionContext) -> RunEffect:
-    """One stage less is open, and nothing follows, unless the run was failing and waited for this one."""
+    """Lowers `group_open`; ends a failing run whose last open stage this was."""
     run = snapshot.run
     if _is_last(run) and run.failure_code is not None:
         return _end_failed(snapshot, run.failure_code, run.failure_message or "", context)
@@ -66,7 +67,7 @@ def stage_ended(snapshot: StageSnapshot, context: DecisionContext) -> RunEffect:
 
 
 def stage_failed_for_good(snapshot: StageSnapshot, code: str, message: str, context: DecisionContext) -> RunEffect:
-    """The first failure of a run is the one it ends with."""
+    """Marks the run as failing, or fails it if no other body runs. The first failure of the run is kept."""
     run = snapshot.run
     if run.failure_code is not None:
         code, message = run.failure_code, run.failure_message or ""
@@ -93,7 +94,7 @@ def advance(
 ) -> RunEffect:
     """Opens the group after that of `last`, in its generation, or completes the run. Needs a workflow."""
     workflow, group_no = following.workflow, last.execution_group
-    assert workflow is not None, "nothing can follow in a workflow that is not known"
+    assert workflow is not None, "an unknown workflow has no next group"
     if group_no >= workflow.group_count:
         return _complete(run, following.output, context, expect)
     opening = open_group(
@@ -105,7 +106,7 @@ def advance(
 
 
 def _complete(run: RunRecord, output: StoredValue, context: DecisionContext, expect: Condition) -> RunEffect:
-    """The totals are part of the event, so no call may have been recorded since the run was read."""
+    """The event contains the totals. A condition refuses the write if a call was recorded after the run was read."""
     totals = {"total_cost": run.total_cost, "total_tokens": run.total_tokens}
     duration = duration_ms(run.started_at, context.at)
     patch: RunPatch = {"output": output, "group_open": 0, "completed_at": context.at, "duration_ms": duration}
@@ -138,7 +139,7 @@ def _end_failed(snapshot: StageSnapshot, code: str, message: str, context: Decis
 def output_of_group(
     group: list[StageRecord], finished: StageRecord, output: StoredValue, *, is_wide: bool
 ) -> StoredValue:
-    """The finished stage's output itself, or in a wide group an object of all outputs in the order of the pipeline."""
+    """The finished stage's output, or in a wide group an object of all outputs in the order of the pipeline."""
     if not is_wide:
         return output
     outputs = {stage.stage_id: output if stage.id == finished.id else stage.output_data for stage in group}

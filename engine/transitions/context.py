@@ -10,8 +10,7 @@ from engine.ports.ids import Ids
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionContext:
-    """The time a decision is made at, where its ids come from, the trace its jobs carry on, and what earlier
-    generations of stages have spent, by stage id."""
+    """Time, source of ids, trace of new jobs, and the spending of earlier generations by stage id."""
 
     at: datetime
     ids: Ids

@@ -1,4 +1,4 @@
-"""A run ends by a decision about the whole of it: it is cancelled, or cannot go on."""
+"""The end of a run by cancellation, or by a failure that belongs to no stage."""
 
 from engine.domain.events import Event, WorkflowCancelled, WorkflowFailed
 from engine.domain.lifecycle import OPEN_JOBS, OPEN_STAGES, RunStatus
@@ -13,7 +13,7 @@ _UNFINISHED = frozenset({RunStatus.PENDING, RunStatus.RUNNING})
 
 
 def cancel_run(snapshot: RunSnapshot, reason: str | None, context: DecisionContext) -> Changes | Refused:
-    """CANCELLED, and with it every stage and job that has not ended."""
+    """Cancels the run and all open stages and jobs."""
     if snapshot.run.status not in _UNFINISHED:
         return Refused(Reason.GHOST)
     event = WorkflowCancelled.of(snapshot.run, context.at, reason=reason)
@@ -21,7 +21,7 @@ def cancel_run(snapshot: RunSnapshot, reason: str | None, context: DecisionConte
 
 
 def fail_run(snapshot: RunSnapshot, code: str, message: str, context: DecisionContext) -> Changes | Refused:
-    """FAILED with that cause, in `output.error` too, and all that is open in it CANCELLED."""
+    """Fails the run, with the cause in `output.error` too, and cancels all open stages and jobs."""
     if snapshot.run.status not in _UNFINISHED:
         return Refused(Reason.GHOST)
     patch: RunPatch = {

@@ -1,4 +1,4 @@
-"""Facts about one attempt of a stage: how it ended, and what its body recorded meanwhile."""
+"""Facts about one attempt of a stage: its outcome, and the logs, progress and annotations of its body."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ class Suspended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """`retry_in`: seconds until the next attempt, None when there must be none."""
+    """`retry_in`: seconds until the next attempt; None means no retry."""
 
     code: str
     message: str
@@ -40,7 +40,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Ghost:
-    """Nothing was committed: the run or the job belongs to a later decision. `why` is for the log."""
+    """Nothing was committed: the attempt no longer holds the job, or the run has ended. `why` is for the log."""
 
     why: str
 
@@ -64,13 +64,13 @@ class Progress:
         }
 
     def event(self, run: RunRecord, stage: StageRecord) -> StageProgress:
-        said = {"progress": self.progress, "message": self.message, "details": self.details}
-        return StageProgress.of(run, stage, self.at, **said)
+        fields = {"progress": self.progress, "message": self.message, "details": self.details}
+        return StageProgress.of(run, stage, self.at, **fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotationDraft:
-    """An annotation, and the event that tells of it, if one is wanted."""
+    """An annotation with its event, if the caller asked for one."""
 
     record: AnnotationRecord
     event: Event | None = None
@@ -78,7 +78,7 @@ class AnnotationDraft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What a body has logged, reported and annotated since its last heartbeat."""
+    """Logs, progress and annotations of a body since its last heartbeat."""
 
     logs: tuple[LogRecord, ...] = ()
     progress: Progress | None = None

@@ -1,8 +1,11 @@
-"""An attempt of a stage ends: its outcome, its job, its run and what follows, in one transaction.
+"""The end of an attempt: outcome, stage, job, run and next group in one transaction.
 
-The same decision is made from what a worker knows (the rows it claimed) and from the rows read under the run's lock.
-Its conditions hold what it rests on: the job's token fences off everybody but the holder of the lease, and the run's
-row says whether this stage is the last of its group."""
+The race: a worker has lost its lease without noticing and finishes, while another worker runs the same job. Only one of
+them may write. So every finish is conditional on the lease token of the job, which each claim replaces; the late worker
+is refused (`LOST`). If a finish was committed and its answer lost, the job still has that token, and the repeated finish
+is recognised (`REPEAT`). The function first decides from the rows that the worker claimed, without a read. Its
+conditions cover every column that the decision used; if one has changed, the store refuses the write, and the function
+decides again from rows read under the run's lock."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,7 +45,7 @@ from engine.transitions.snapshots import StageSnapshot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageFinish:
-    """How an attempt ended, and by whose right.
+    """The outcome of an attempt, and the token that permits it.
 
     `token` is the lease token under which the job was claimed, or, with `by_poll`, the poll claim of a suspended
     stage. `workflow` is None when it is no longer registered. With `lease` the next group, if it is one stage, is
@@ -57,7 +60,7 @@ class StageFinish:
 
 
 def needs_whole_run(snapshot: StageSnapshot, finish: StageFinish) -> bool:
-    """Whether the decision looks at other stages of the run, or at costs that only the row knows."""
+    """Whether the decision needs the other stages of the run, or the current costs in its row."""
     run, outcome = snapshot.run, finish.outcome
     if is_alone(snapshot.stage, finish.workflow):
         return False
@@ -78,20 +81,20 @@ def finish_stage(snapshot: StageSnapshot, finish: StageFinish, context: Decision
     refused = _refusal(snapshot, finish)
     if refused is not None:
         return refused
-    ending = _Ending(snapshot, finish, context)
+    inputs = _Inputs(snapshot, finish, context)
     match finish.outcome:
         case Completed() as outcome:
-            return _complete(ending, outcome)
+            return _complete(inputs, outcome)
         case Suspended() as outcome:
-            return _give_up(ending) if _is_failing(snapshot.run) else _suspend(ending, outcome)
+            return _cancel_attempt(inputs) if _is_failing(snapshot.run) else _suspend(inputs, outcome)
         case Failed(retry_in=None) as outcome:
-            return _fail(ending, outcome)
+            return _fail(inputs, outcome)
         case Failed() as outcome:
-            return _give_up(ending, outcome) if _is_failing(snapshot.run) else _retry(ending, outcome)
+            return _cancel_attempt(inputs, outcome) if _is_failing(snapshot.run) else _retry(inputs, outcome)
 
 
 @dataclass(frozen=True, slots=True)
-class _Ending:
+class _Inputs:
     snapshot: StageSnapshot
     finish: StageFinish
     context: DecisionContext
@@ -138,9 +141,10 @@ _LEFT_BY_HOLDER = {
 
 
 def _is_repeat(snapshot: StageSnapshot, finish: StageFinish) -> bool:
-    """The same finish was committed and its answer lost: whoever else takes a job from its holder takes the token.
+    """True when the same finish was committed already and its answer was lost.
 
-    A job that somebody else cancelled keeps token and lease; one that its holder gave up has no lease.
+    A finish keeps the token and clears the lease. A release or a new claim replaces the token; a cancellation of the
+    run keeps both.
     """
     job = snapshot.job
     if finish.by_poll or job.lease_token != finish.token or job.lease_until is not None:
@@ -152,9 +156,9 @@ def _is_failing(run: RunRecord) -> bool:
     return run.failure_code is not None
 
 
-def _complete(ending: _Ending, outcome: Completed) -> Changes:
-    stage, context, finish = ending.stage, ending.context, ending.finish
-    duration = _since_start(ending)
+def _complete(inputs: _Inputs, outcome: Completed) -> Changes:
+    stage, context, finish = inputs.stage, inputs.context, inputs.finish
+    duration = _since_start(inputs)
     totals = {"total_cost": stage.total_cost, "total_tokens": stage.total_tokens}
     patch: StagePatch = {
         "output_data": outcome.output,
@@ -169,23 +173,23 @@ def _complete(ending: _Ending, outcome: Completed) -> Changes:
         "poll_until": None,
         **_progress(finish),
     }
-    whole = ending.snapshot.whole
+    whole = inputs.snapshot.whole
     group = [each for each in whole.stages if each.execution_group == stage.execution_group] if whole else []
     is_wide = not is_alone(stage, finish.workflow)
     output = output_of_group(group, stage, outcome.output, is_wide=is_wide)
     following = Following(workflow=finish.workflow, output=output, lease=finish.lease)
     return _changes(
-        ending,
-        stage_completed(ending.snapshot, following, context),
-        # What its calls cost is part of the event, so none may have been recorded since the row was read.
-        move_stage(stage, StageStatus.COMPLETED, patch, expect={**ending.stage_fence, **totals}),
-        _leave(ending, JobStatus.COMPLETED),
+        inputs,
+        stage_completed(inputs.snapshot, following, context),
+        # The event contains the totals, so no call may have been recorded after the row was read.
+        move_stage(stage, StageStatus.COMPLETED, patch, expect={**inputs.stage_fence, **totals}),
+        _end_lease(inputs, JobStatus.COMPLETED),
         *_rows(outcome.artifacts),
-        events=(StageCompleted.of(ending.run, stage, context.at, duration_ms=duration, **totals),),
+        events=(StageCompleted.of(inputs.run, stage, context.at, duration_ms=duration, **totals),),
     )
 
 
-def _suspend(ending: _Ending, outcome: Suspended) -> Changes:
+def _suspend(inputs: _Inputs, outcome: Suspended) -> Changes:
     patch: StagePatch = {
         "suspended_state": outcome.state,
         "next_poll_at": outcome.next_poll_at,
@@ -194,82 +198,82 @@ def _suspend(ending: _Ending, outcome: Suspended) -> Changes:
         "metrics": outcome.metrics or None,
         "error_code": None,
         "error_message": None,
-        **_progress(ending.finish),
+        **_progress(inputs.finish),
     }
     return _changes(
-        ending,
-        _goes_on(ending),
-        move_stage(ending.stage, StageStatus.SUSPENDED, patch, expect=ending.stage_fence),
-        _leave(ending, JobStatus.SUSPENDED),
+        inputs,
+        _run_unchanged(inputs),
+        move_stage(inputs.stage, StageStatus.SUSPENDED, patch, expect=inputs.stage_fence),
+        _end_lease(inputs, JobStatus.SUSPENDED),
         events=(
-            StageSuspended.of(ending.run, ending.stage, ending.context.at, next_poll_at=outcome.next_poll_at),
-            WorkflowSuspended.of(ending.run, ending.context.at, stage_id=ending.stage.stage_id),
+            StageSuspended.of(inputs.run, inputs.stage, inputs.context.at, next_poll_at=outcome.next_poll_at),
+            WorkflowSuspended.of(inputs.run, inputs.context.at, stage_id=inputs.stage.stage_id),
         ),
     )
 
 
-def _retry(ending: _Ending, outcome: Failed) -> Changes:
-    """The job waits for its next attempt, and with it the run."""
+def _retry(inputs: _Inputs, outcome: Failed) -> Changes:
+    """The job is PENDING again. The stage stays open, so the run waits for it."""
     delay = outcome.retry_in or 0.0
-    back: JobPatch = {
+    job_patch: JobPatch = {
         "due_at": FromNow(delay),
-        "rank": FromNow(delay - ending.snapshot.job.priority * SECONDS_PER_PRIORITY),
+        "rank": FromNow(delay - inputs.snapshot.job.priority * SECONDS_PER_PRIORITY),
         "worker_id": None,
         "last_error": outcome.message,
     }
     return _changes(
-        ending,
-        _goes_on(ending),
-        move_stage(ending.stage, StageStatus.FAILED, _failure(ending, outcome), expect=ending.stage_fence),
-        _leave(ending, JobStatus.PENDING, back),
-        events=(_failed_event(ending, outcome, will_retry=True),),
-        logs=(_error_log(ending, outcome),),
+        inputs,
+        _run_unchanged(inputs),
+        move_stage(inputs.stage, StageStatus.FAILED, _failure(inputs, outcome), expect=inputs.stage_fence),
+        _end_lease(inputs, JobStatus.PENDING, job_patch),
+        events=(_failed_event(inputs, outcome, will_retry=True),),
+        logs=(_error_log(inputs, outcome),),
     )
 
 
-def _fail(ending: _Ending, outcome: Failed) -> Changes:
+def _fail(inputs: _Inputs, outcome: Failed) -> Changes:
     patch: StagePatch = {
-        **_failure(ending, outcome),
-        "completed_at": ending.context.at,
-        "duration_ms": _since_start(ending),
+        **_failure(inputs, outcome),
+        "completed_at": inputs.context.at,
+        "duration_ms": _since_start(inputs),
     }
     return _changes(
-        ending,
-        stage_failed_for_good(ending.snapshot, outcome.code, outcome.message, ending.context),
-        move_stage(ending.stage, StageStatus.FAILED, patch, expect=ending.stage_fence),
-        _leave(ending, JobStatus.FAILED, {"last_error": outcome.message}),
-        events=(_failed_event(ending, outcome, will_retry=False),),
-        logs=(_error_log(ending, outcome),),
+        inputs,
+        stage_failed_for_good(inputs.snapshot, outcome.code, outcome.message, inputs.context),
+        move_stage(inputs.stage, StageStatus.FAILED, patch, expect=inputs.stage_fence),
+        _end_lease(inputs, JobStatus.FAILED, {"last_error": outcome.message}),
+        events=(_failed_event(inputs, outcome, will_retry=False),),
+        logs=(_error_log(inputs, outcome),),
     )
 
 
-def _give_up(ending: _Ending, outcome: Failed | None = None) -> Changes:
-    """A failing run waits for bodies that run, not for attempts or polls to come."""
-    context = ending.context
-    told: StagePatch = _failure(ending, outcome) if outcome else _progress(ending.finish)
-    patch: StagePatch = {**told, "completed_at": context.at}
-    back: JobPatch = {"last_error": outcome.message} if outcome else {}
+def _cancel_attempt(inputs: _Inputs, outcome: Failed | None = None) -> Changes:
+    """Cancels the stage instead of a retry or a suspension: a failing run waits only for bodies that run."""
+    context = inputs.context
+    result: StagePatch = _failure(inputs, outcome) if outcome else _progress(inputs.finish)
+    patch: StagePatch = {**result, "completed_at": context.at}
+    job_patch: JobPatch = {"last_error": outcome.message} if outcome else {}
     return _changes(
-        ending,
-        stage_ended(ending.snapshot, context),
-        move_stage(ending.stage, StageStatus.CANCELLED, patch, expect=ending.stage_fence),
-        _leave(ending, JobStatus.CANCELLED, back),
-        events=(_failed_event(ending, outcome, will_retry=False),) if outcome else (),
-        logs=(_error_log(ending, outcome),) if outcome else (),
+        inputs,
+        stage_ended(inputs.snapshot, context),
+        move_stage(inputs.stage, StageStatus.CANCELLED, patch, expect=inputs.stage_fence),
+        _end_lease(inputs, JobStatus.CANCELLED, job_patch),
+        events=(_failed_event(inputs, outcome, will_retry=False),) if outcome else (),
+        logs=(_error_log(inputs, outcome),) if outcome else (),
     )
 
 
-def _goes_on(ending: _Ending) -> RunEffect:
-    """The stage stays open, in a run that is not failing."""
-    return RunEffect(run=RunUpdate(ids=(ending.run.id,), expect={"status": RunStatus.RUNNING, "failure_code": None}))
+def _run_unchanged(inputs: _Inputs) -> RunEffect:
+    """The run's row is unchanged; the condition refuses a run that has ended or is failing."""
+    return RunEffect(run=RunUpdate(ids=(inputs.run.id,), expect={"status": RunStatus.RUNNING, "failure_code": None}))
 
 
-def _leave(ending: _Ending, to: JobStatus, patch: JobPatch | None = None) -> Write:
-    left: JobPatch = {**(patch or {}), "lease_until": None}
-    return move_job(ending.snapshot.job, to, left, expect=ending.job_fence)
+def _end_lease(inputs: _Inputs, to: JobStatus, patch: JobPatch | None = None) -> Write:
+    ended: JobPatch = {**(patch or {}), "lease_until": None}
+    return move_job(inputs.snapshot.job, to, ended, expect=inputs.job_fence)
 
 
-def _failure(ending: _Ending, outcome: Failed) -> StagePatch:
+def _failure(inputs: _Inputs, outcome: Failed) -> StagePatch:
     return {
         "error_code": outcome.code,
         "error_message": outcome.message,
@@ -278,13 +282,13 @@ def _failure(ending: _Ending, outcome: Failed) -> StagePatch:
         "next_poll_at": None,
         "poll_token": None,
         "poll_until": None,
-        **_progress(ending.finish),
+        **_progress(inputs.finish),
     }
 
 
-def _failed_event(ending: _Ending, outcome: Failed, *, will_retry: bool) -> Event:
+def _failed_event(inputs: _Inputs, outcome: Failed, *, will_retry: bool) -> Event:
     facts = {"error": outcome.message, "error_code": outcome.code, "will_retry": will_retry}
-    return StageFailed.of(ending.run, ending.stage, ending.context.at, **facts)
+    return StageFailed.of(inputs.run, inputs.stage, inputs.context.at, **facts)
 
 
 def _progress(finish: StageFinish) -> StagePatch:
@@ -293,21 +297,21 @@ def _progress(finish: StageFinish) -> StagePatch:
 
 
 def _changes(
-    ending: _Ending,
+    inputs: _Inputs,
     effect: RunEffect,
     *writes: Write,
     events: tuple[Event, ...],
     logs: tuple[LogRecord, ...] = (),
 ) -> Changes:
-    """In the order of events: annotations', progress, the stage's own, then the run's."""
-    recorded = ending.finish.recorded
-    annotations = without_repeats(recorded.annotations, ending.snapshot.annotations)
-    told = tuple(draft.event for draft in annotations if draft.event is not None)
+    """Order of the events: annotations, progress, the stage, the run."""
+    recorded = inputs.finish.recorded
+    annotations = without_repeats(recorded.annotations, inputs.snapshot.annotations)
+    annotation_events = tuple(draft.event for draft in annotations if draft.event is not None)
     progress = recorded.progress
-    reported = (progress.event(ending.run, ending.stage),) if progress else ()
+    progress_events = (progress.event(inputs.run, inputs.stage),) if progress else ()
     return Changes(
-        run_id=ending.run.id,
-        at=ending.context.at,
+        run_id=inputs.run.id,
+        at=inputs.context.at,
         run=effect.run,
         writes=(
             *writes,
@@ -315,7 +319,7 @@ def _changes(
             *_rows((*logs, *recorded.logs), skip_existing=True),
             *_rows(tuple(draft.record for draft in annotations), skip_existing=True),
         ),
-        events=(*told, *reported, *events, *effect.events),
+        events=(*annotation_events, *progress_events, *events, *effect.events),
     )
 
 
@@ -323,18 +327,18 @@ def _rows(rows: tuple[Any, ...], *, skip_existing: bool = False) -> tuple[Write,
     return (Insert(rows=rows, skip_existing=skip_existing),) if rows else ()
 
 
-def _since_start(ending: _Ending) -> int:
-    return duration_ms(ending.stage.started_at, ending.context.at) or 0
+def _since_start(inputs: _Inputs) -> int:
+    return duration_ms(inputs.stage.started_at, inputs.context.at) or 0
 
 
-def _error_log(ending: _Ending, outcome: Failed) -> LogRecord:
+def _error_log(inputs: _Inputs, outcome: Failed) -> LogRecord:
     return LogRecord(
-        id=ending.context.ids.new(),
-        workflow_run_id=ending.run.id,
+        id=inputs.context.ids.new(),
+        workflow_run_id=inputs.run.id,
         level=LogLevel.ERROR,
         message=outcome.message,
-        created_at=ending.context.at,
-        stage_id=ending.stage.stage_id,
-        stage_record_id=ending.stage.id,
+        created_at=inputs.context.at,
+        stage_id=inputs.stage.stage_id,
+        stage_record_id=inputs.stage.id,
         metadata={"code": outcome.code, "trace": outcome.trace},
     )

@@ -1,4 +1,4 @@
-"""A worker is still at it: its lease is renewed, and what the body has recorded can be seen."""
+"""A heartbeat: renews the lease and writes the logs and progress of the body."""
 
 from datetime import datetime
 
@@ -9,36 +9,36 @@ from engine.ports.persistence import Claim
 from engine.transitions.context import DecisionContext
 from engine.transitions.facts import Recorded
 
-_WANTED: Condition = {"status": RunStatus.RUNNING, "failure_code": None}
+_ACTIVE: Condition = {"status": RunStatus.RUNNING, "failure_code": None}
 
 
 def keep_lease(claim: Claim, recorded: Recorded, seconds: float, context: DecisionContext) -> Changes:
-    """Holds while the run wants the job. Without progress the run's row is only looked at, not written."""
+    """Refused when the run has ended or is failing. Without progress the run's row is checked, not written."""
     run, stage, job, progress = claim.run, claim.stage, claim.job, recorded.progress
-    renewed = _renewed(job.id, job.lease_token, seconds)
+    renewed = _renewal(job.id, job.lease_token, seconds)
     logs: tuple[Write, ...] = (Insert(rows=recorded.logs, skip_existing=True),) if recorded.logs else ()
     if progress is None:
-        return Changes(run_id=run.id, at=context.at, writes=(_is_wanted_by(run.id), renewed, *logs))
+        return Changes(run_id=run.id, at=context.at, writes=(_run_is_active(run.id), renewed, *logs))
     reported = StageUpdate(ids=(stage.id,), set={"progress": progress.row()}, expect={"status": StageStatus.RUNNING})
     return Changes(
         run_id=run.id,
         at=context.at,
-        run=RunUpdate(ids=(run.id,), expect=_WANTED),
+        run=RunUpdate(ids=(run.id,), expect=_ACTIVE),
         writes=(reported, renewed, *logs),
         events=(progress.event(run, stage),),
     )
 
 
 def renew_lease(run_id: str, job_id: str, token: str, seconds: float, at: datetime) -> Changes:
-    """The lease alone, for whoever watches over a process that runs the body."""
-    return Changes(run_id=run_id, at=at, writes=(_is_wanted_by(run_id), _renewed(job_id, token, seconds)))
+    """Renews the lease alone, for the parent process of a worker slot."""
+    return Changes(run_id=run_id, at=at, writes=(_run_is_active(run_id), _renewal(job_id, token, seconds)))
 
 
-def _is_wanted_by(run_id: str) -> Check:
-    return Check(record=RunRecord, id=run_id, expect=_WANTED)
+def _run_is_active(run_id: str) -> Check:
+    return Check(record=RunRecord, id=run_id, expect=_ACTIVE)
 
 
-def _renewed(job_id: str, token: str | None, seconds: float) -> JobUpdate:
+def _renewal(job_id: str, token: str | None, seconds: float) -> JobUpdate:
     return JobUpdate(
         ids=(job_id,),
         set={"lease_until": FromNow(seconds)},

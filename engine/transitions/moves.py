@@ -1,4 +1,4 @@
-"""Updates that move a row from the status it was read in to another: the one place that asks the tables of moves."""
+"""Updates of a status. Each is checked against the tables of allowed moves, and conditional on the status that was read."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -52,9 +52,9 @@ def move_job(
 
 
 def cancel_rows(stages: Sequence[StageRecord], jobs: Sequence[JobRecord], at: datetime) -> tuple[Write, ...]:
-    """Ends stages and jobs by somebody else's decision.
+    """Cancels stages and jobs because their run ends.
 
-    The row of a RUNNING job keeps its token and lease: whoever holds it finds out at its next heartbeat.
+    The row of a RUNNING job keeps its token and lease: its worker learns of the cancellation at its next heartbeat.
     """
     for stage in stages:
         check_move(STAGE_MOVES, stage.status, StageStatus.CANCELLED)

@@ -1,4 +1,4 @@
-"""An execution group begins: a stage record and a job for each of its stages."""
+"""The start of an execution group: a stage record and a job for each stage."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,12 +15,12 @@ from engine.transitions.context import DecisionContext
 from engine.transitions.snapshots import RunSnapshot
 
 SECONDS_PER_PRIORITY = 60.0
-"""By how much one step of priority moves a job forward in its queue, so that no job waits for ever."""
+"""The time that one step of priority is worth in the queue. A bounded advantage starves no job."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The rows of a group that begins, and how many of its stages are open with them."""
+    """The rows of the group, and the number of its open stages."""
 
     group_no: int
     open: int
@@ -38,9 +38,9 @@ def open_group(
     lease: Lease | None = None,
     whole: RunSnapshot | None = None,
 ) -> Opening:
-    """All stages of the group PENDING with a job each. A group of one with a `lease` begins RUNNING, claimed under it.
+    """Creates all stages of the group, PENDING, with a job each. With `lease`, a group of one stage starts RUNNING.
 
-    Records of the group that are in `whole` already stay; those of them that are PENDING without a job get one.
+    Stage records that exist already (in `whole`) are kept; a PENDING one without a job gets a job.
     """
     stages = workflow.group(group_no)
     present = (
@@ -72,7 +72,7 @@ def insert_jobs(jobs: tuple[JobRecord, ...]) -> tuple[Write, ...]:
 
 
 def due(priority: int, seconds: float = 0.0) -> dict[str, float]:
-    """When a job may run, and its place in the queue, fixed with it: `priority` minutes before it is due."""
+    """Due time and rank, in seconds from now. The rank is `priority` minutes before the due time."""
     return {"due_at": seconds, "rank": seconds - priority * SECONDS_PER_PRIORITY}
 
 
@@ -102,7 +102,7 @@ def _record(
 
 
 def new_job(stage: Stage[Any, Any, Any], record: StageRecord, priority: int, context: DecisionContext) -> JobRecord:
-    """`due_at` and `rank` are placeholders: the store's clock sets them as the job is inserted."""
+    """`due_at` and `rank` are placeholders: the insert sets them by the store's clock."""
     return JobRecord(
         id=context.ids.new(),
         workflow_run_id=record.workflow_run_id,
@@ -123,7 +123,7 @@ def new_job(stage: Stage[Any, Any, Any], record: StageRecord, priority: int, con
 def _claimed(
     run: RunRecord, record: StageRecord, job: JobRecord, lease: Lease, context: DecisionContext
 ) -> tuple[tuple[Write, ...], tuple[Event, ...]]:
-    """The continuation: the worker that finished the group before goes on with this one."""
+    """A continuation: the worker of the previous group claims the only stage of this one."""
     running = replace(record, status=StageStatus.RUNNING, started_at=context.at)
     held = replace(job, status=JobStatus.RUNNING, attempt=1, worker_id=lease.worker_id, lease_token=lease.token)
     times = {**due(job.priority), "lease_until": lease.seconds}

@@ -1,4 +1,4 @@
-"""A suspended stage was asked whether it is ready, and is not: it waits for its next poll."""
+"""A poll whose answer is "not ready": the stage stays SUSPENDED until its next poll."""
 
 from datetime import datetime
 
@@ -14,17 +14,17 @@ from engine.transitions.snapshots import StageSnapshot
 def keep_waiting(
     snapshot: StageSnapshot, token: str, next_poll_at: datetime, recorded: Recorded, context: DecisionContext
 ) -> Changes:
-    """Guarded by `token`, the poll claim under which the stage was asked."""
+    """Conditional on `token`, the poll claim of the stage."""
     run, stage = snapshot.run, snapshot.stage
     annotations = without_repeats(recorded.annotations, snapshot.annotations)
-    told = tuple(draft.event for draft in annotations if draft.event is not None)
+    events = tuple(draft.event for draft in annotations if draft.event is not None)
     is_running = {"status": RunStatus.RUNNING}
     patch: StagePatch = {"next_poll_at": next_poll_at, "poll_token": None, "poll_until": None}
     update = StageUpdate(ids=(stage.id,), set=patch, expect={"status": StageStatus.SUSPENDED, "poll_token": token})
     kept: list[tuple[Record, ...]] = [recorded.logs, tuple(draft.record for draft in annotations)]
     inserts: list[Write] = [Insert(rows=rows, skip_existing=True) for rows in kept if rows]
-    if told:
+    if events:
         of_run = RunUpdate(ids=(run.id,), expect=is_running)
-        return Changes(run_id=run.id, at=context.at, run=of_run, writes=(update, *inserts), events=told)
+        return Changes(run_id=run.id, at=context.at, run=of_run, writes=(update, *inserts), events=events)
     check = Check(record=RunRecord, id=run.id, expect=is_running)
     return Changes(run_id=run.id, at=context.at, writes=(check, update, *inserts))

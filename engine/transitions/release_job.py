@@ -1,4 +1,4 @@
-"""A job comes back from the worker that held it: its lease ran out, its worker died or gave it back."""
+"""The release of a lease: it has expired, its worker is dead, or its worker returns the job."""
 
 from dataclasses import dataclass
 
@@ -28,16 +28,16 @@ from engine.transitions.snapshots import StageSnapshot
 LEASE_EXPIRED = "LEASE_EXPIRED"
 
 MAX_UNCOUNTED_ATTEMPTS = 20
-"""Attempts after which one that is given back counts like any other: a job that always meets one must end some time."""
+"""The number of attempts after which an uncounted release counts: otherwise a job could be retried for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRelease:
-    """The end of a lease that was read with `token`.
+    """The release of the lease with that `token`.
 
-    With `expired` only if it has run out on the store's clock; without, at once. An `uncounted` attempt keeps its
-    number (what was recorded under it stays apart) and allows the job one attempt more. `due_in`: seconds until the
-    next."""
+    `expired`: only if the lease has run out on the store's clock. `uncounted`: raises the job's `max_attempts` by one;
+    the attempt keeps its number, because model calls are recorded under it. `due_in`: seconds until the next attempt.
+    """
 
     token: str | None
     expired: bool
@@ -47,12 +47,12 @@ class JobRelease:
 
 
 def ends_stage(snapshot: StageSnapshot, release: JobRelease) -> bool:
-    """Whether the stage ends with the lease: its attempts are spent, or its run is failing."""
+    """Whether the release ends the stage: its attempts are spent, or its run is failing."""
     return _is_spent(snapshot, release) or snapshot.run.failure_code is not None
 
 
 def release_job(snapshot: StageSnapshot, release: JobRelease, context: DecisionContext) -> Changes | Refused:
-    """PENDING again, or FAILED once its attempts are spent. Needs the whole run where that ends the stage."""
+    """Makes the job PENDING, or FAILED when its attempts are spent. Needs the whole run if `ends_stage`."""
     run, stage, job = snapshot.run, snapshot.stage, snapshot.job
     if job.status is not JobStatus.RUNNING or job.lease_token != release.token:
         return Refused(Reason.LOST)
@@ -63,7 +63,7 @@ def release_job(snapshot: StageSnapshot, release: JobRelease, context: DecisionC
     if _is_spent(snapshot, release):
         return _fail(snapshot, release, context)
     if run.failure_code is not None:
-        return _give_up(snapshot, release, context)
+        return _cancel_attempt(snapshot, release, context)
     return _make_pending(snapshot, release, context)
 
 
@@ -85,25 +85,25 @@ def _make_pending(snapshot: StageSnapshot, release: JobRelease, context: Decisio
     }
     effect = RunEffect(run=RunUpdate(ids=(run.id,), expect={"status": RunStatus.RUNNING, "failure_code": None}))
     stage = move_stage(snapshot.stage, StageStatus.PENDING)
-    how = "was given up by" if _is_uncounted(snapshot, release) else "was lost by"
+    how = "was released by" if _is_uncounted(snapshot, release) else "was lost by"
     why = f": {release.why}" if release.why else ""
     message = f"attempt {job.attempt} {how} worker {job.worker_id}{why}"
     log = _log(LogLevel.WARN, message, snapshot, context)
-    return _changes(snapshot, effect, (stage, _leave(snapshot, release, JobStatus.PENDING, patch)), log, context)
+    return _changes(snapshot, effect, (stage, _end_lease(snapshot, release, JobStatus.PENDING, patch)), log, context)
 
 
-def _give_up(snapshot: StageSnapshot, release: JobRelease, context: DecisionContext) -> Changes:
-    """A failing run waits for bodies that run, not for attempts to come."""
+def _cancel_attempt(snapshot: StageSnapshot, release: JobRelease, context: DecisionContext) -> Changes:
+    """Cancels the stage instead of a retry: a failing run waits only for bodies that run."""
     stage = move_stage(snapshot.stage, StageStatus.CANCELLED, {"completed_at": context.at})
     message = f"attempt {snapshot.job.attempt} of worker {snapshot.job.worker_id} ended while the run was failing"
     log = _log(LogLevel.WARN, message, snapshot, context)
     effect = stage_ended(snapshot, context)
-    return _changes(snapshot, effect, (stage, _leave(snapshot, release, JobStatus.CANCELLED)), log, context)
+    return _changes(snapshot, effect, (stage, _end_lease(snapshot, release, JobStatus.CANCELLED)), log, context)
 
 
 def _fail(snapshot: StageSnapshot, release: JobRelease, context: DecisionContext) -> Changes:
     run, stage, job = snapshot.run, snapshot.stage, snapshot.job
-    how = f"gave it up ({release.why})" if release.why else "stopped responding"
+    how = f"released its lease ({release.why})" if release.why else "stopped responding"
     message = f"LeaseExpired: worker {job.worker_id} {how} in attempt {job.attempt} of {job.max_attempts}"
     patch: StagePatch = {"error_code": LEASE_EXPIRED, "error_message": message, "completed_at": context.at}
     event = StageFailed.of(run, stage, context.at, error=message, error_code=LEASE_EXPIRED, will_retry=False)
@@ -112,7 +112,7 @@ def _fail(snapshot: StageSnapshot, release: JobRelease, context: DecisionContext
         stage_failed_for_good(snapshot, LEASE_EXPIRED, message, context),
         (
             move_stage(stage, StageStatus.FAILED, patch),
-            _leave(snapshot, release, JobStatus.FAILED, {"last_error": message}),
+            _end_lease(snapshot, release, JobStatus.FAILED, {"last_error": message}),
         ),
         _log(LogLevel.ERROR, message, snapshot, context),
         context,
@@ -120,8 +120,8 @@ def _fail(snapshot: StageSnapshot, release: JobRelease, context: DecisionContext
     )
 
 
-def _leave(snapshot: StageSnapshot, release: JobRelease, to: JobStatus, patch: JobPatch | None = None) -> JobUpdate:
-    """Takes the token from its holder, whose finish is a ghost from now on."""
+def _end_lease(snapshot: StageSnapshot, release: JobRelease, to: JobStatus, patch: JobPatch | None = None) -> JobUpdate:
+    """Removes the token, so that a later finish of the same attempt is refused as a ghost."""
     fence: Condition = {"lease_token": release.token, **({"lease_until": PASSED} if release.expired else {})}
     why: JobPatch = {"last_error": release.why} if release.why else {}
     taken: JobPatch = {**why, **(patch or {}), "lease_until": None, "lease_token": None}

@@ -1,4 +1,4 @@
-"""The rows a decision is made from."""
+"""Rows as input of a decision."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class RunSnapshot:
 
     @property
     def trace(self) -> str | None:
-        """The trace context the run's jobs carry."""
+        """The trace context of the run's jobs."""
         return next((job.trace_context for job in self.jobs if job.trace_context), None)
 
     def job_of(self, stage: StageRecord) -> JobRecord | None:
@@ -32,9 +32,9 @@ class RunSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageSnapshot:
-    """A stage with its run and its job. `whole` is the whole run, None where it was not read.
+    """A stage with its run and its job. `whole` is the whole run, or None if it was not read.
 
-    Only the last stage of a wide group, or one that ends its run, looks at its siblings.
+    Only the last stage of a wide group, or one that ends its run, needs its siblings.
     """
 
     run: RunRecord

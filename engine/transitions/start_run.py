@@ -1,4 +1,4 @@
-"""A run begins: it is created, started, or run again from one of its stages."""
+"""The start of a run: creation, start, rerun, and annotations from outside."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,8 +20,7 @@ from engine.transitions.snapshots import RunSnapshot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunCreation:
-    """A run to insert, PENDING or, to start at once, RUNNING; the key it was asked for under, what was attached to
-    it."""
+    """A new run, PENDING, or RUNNING to start it at once; with its idempotency key and annotations."""
 
     run: RunRecord
     key: KeyRecord | None = None
@@ -30,8 +29,8 @@ class RunCreation:
 
 def create_run(creation: RunCreation, workflow: Workflow[Any, Any], context: DecisionContext) -> Changes:
     run, drafts = creation.run, creation.annotations and without_repeats(creation.annotations)
-    told = tuple(draft.event for draft in drafts if draft.event is not None)
-    events: tuple[Event, ...] = (*told, WorkflowCreated.of(run, context.at))
+    annotated = tuple(draft.event for draft in drafts if draft.event is not None)
+    events: tuple[Event, ...] = (*annotated, WorkflowCreated.of(run, context.at))
     opening: Opening | None = None
     if run.status is RunStatus.RUNNING:
         opening = open_group(workflow, run, 1, context)
@@ -55,7 +54,9 @@ def create_run(creation: RunCreation, workflow: Workflow[Any, Any], context: Dec
 def start_run(
     run: RunRecord, workflow: Workflow[Any, Any], context: DecisionContext, *, whole: RunSnapshot | None = None
 ) -> Changes | Refused:
-    """PENDING to RUNNING, with the first group. Records that are there already, in `whole`, stay."""
+    """Starts a PENDING run with its first group. Stage records that exist already, in `whole`, are kept."""
+    if run.status is RunStatus.RUNNING and run.started_at == context.at:
+        return Refused(Reason.REPEAT)
     if run.status is not RunStatus.PENDING:
         return Refused(Reason.GHOST)
     opening = open_group(workflow, run, 1, context, whole=whole)
@@ -71,7 +72,7 @@ def start_run(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rerun:
-    """Run again from the group of `from_stage_id`, whose own input is replaced by `input_data` where it is given."""
+    """A rerun from the group of `from_stage_id`. `input_data` replaces the input of that stage."""
 
     from_stage_id: str
     group_no: int
@@ -91,7 +92,7 @@ def next_generation(removed: list[StageRecord]) -> int:
 def rerun(
     snapshot: RunSnapshot, fact: Rerun, workflow: Workflow[Any, Any], context: DecisionContext
 ) -> Changes | Refused:
-    """Replaces stages by new records of the next generation; jobs of the old ones never run against the new."""
+    """Replaces stages by new records of the next generation, and cancels open jobs of the old ones."""
     run = snapshot.run
     if run.status not in {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED}:
         return Refused(Reason.GHOST)
@@ -147,15 +148,15 @@ def _with_input(writes: tuple[Write, ...], fact: Rerun) -> tuple[Write, ...]:
 def attach(
     run: RunRecord, drafts: tuple[AnnotationDraft, ...], known: KnownAnnotations, at: datetime
 ) -> Changes | Refused:
-    """Annotations from outside. Those whose (key, idempotency key) is `known` are repeats: they and their events go."""
+    """Annotations from outside. Those whose (key, idempotency key) is `known` are repeats: they and their events are dropped."""
     new = without_repeats(drafts, known)
     if not new:
         return Refused(Reason.REPEAT)
-    told = tuple(draft.event for draft in new if draft.event is not None)
+    events = tuple(draft.event for draft in new if draft.event is not None)
     return Changes(
         run_id=run.id,
         at=at,
-        run=RunUpdate(ids=(run.id,)) if told else None,
+        run=RunUpdate(ids=(run.id,)) if events else None,
         writes=(Insert(rows=tuple(draft.record for draft in new), skip_existing=True),),
-        events=told,
+        events=events,
     )

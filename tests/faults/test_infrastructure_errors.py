@@ -83,7 +83,7 @@ def test_a_job_that_can_never_be_done_is_tried_for_an_hour_and_then_says_why(
     assert (times[-1] - began).total_seconds() > 3600
     run = bench.run_of(run_id)
     assert run.failure_code == "LEASE_EXPIRED"
-    assert "gave it up (SettingsError: workflow 'w' cannot be loaded)" in str(run.failure_message)
+    assert "released its lease (SettingsError: workflow 'w' cannot be loaded)" in str(run.failure_message)
 
 
 def test_a_job_executed_by_command_is_released_at_once(make_bench: MakeBench) -> None:

@@ -5,9 +5,12 @@ from engine import define_workflow
 from engine.domain.errors import InvalidInput, UnknownWorkflow
 from engine.domain.lifecycle import RunStatus
 from engine.domain.values import inline
-from engine.kernel import ActorInput, AnnotationInput, RunClaimPending, RunCreate
+from engine.kernel import ActorInput, AnnotationInput, RunCancel, RunClaimPending, RunCreate, RunRerunFrom
+from engine.ports.changes import Changes, Refused, Written
+from engine.ports.persistence import Decision
 from engine.ports.transaction import RunFilter
 from engine.testing import InMemoryBlobStore
+from tests.kernel.ports import WrappedPersistence
 from tests.kernel.stores import MakeBench, in_memory
 from tests.kernel.workflows import echo, pipeline, stage
 
@@ -153,3 +156,32 @@ def test_a_parallel_last_group_gives_an_object_of_outputs(make_bench: MakeBench)
     assert bench.output(run.id) == {"a": 1, "b": None}
     assert bench.last_event(run.id, "workflow:completed").output is not None
     assert bench.events.events[-1].payload()["output"] == {"a": 1, "b": None}
+
+
+class LosesAnswers(WrappedPersistence):
+    """Commits, loses the connection, and tries again, as a store does whose answer is lost."""
+
+    def write(self, changes: Changes) -> Written | Refused:
+        self.inner.write(changes)
+        return self.inner.write(changes)
+
+    def decide(
+        self, run_id: str, decision: Decision, *, job_id: str | None = None, whole: bool = False
+    ) -> Written | Refused:
+        self.inner.decide(run_id, decision, job_id=job_id, whole=whole)
+        return self.inner.decide(run_id, decision, job_id=job_id, whole=whole)
+
+
+def test_a_command_whose_answer_was_lost_tells_what_it_did(make_bench: MakeBench) -> None:
+    workflow = pipeline(stage(), stage("b"))
+    good = make_bench(workflow)
+    bench = make_bench(workflow, persistence=LosesAnswers(good.persistence))
+    pending = good.create_pending("w", 1)
+    (claimed,) = bench.dispatch(RunClaimPending(worker_id="w")).claimed
+    assert (claimed.workflow_run_id, claimed.job_ids) == (pending, (good.job(pending).id,))
+    assert bench.dispatch(RunCancel(workflow_run_id=pending)).cancelled
+    assert not bench.dispatch(RunCancel(workflow_run_id=pending)).cancelled
+    rerun = RunRerunFrom(workflow_run_id=pending, from_stage_id="a")
+    assert bench.dispatch(rerun).deleted_stages == ("a",)
+    assert good.stage(pending).generation == 1
+    assert good.told(pending).count("workflow:started") == 2

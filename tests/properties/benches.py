@@ -78,7 +78,9 @@ class Benches:
         for bench in self._others:
             found = differences(expected, bench.rows(self.keys))
             assert not found, self._complaint(bench, found)
-            assert bench.events.events == self.reference.events.events, self._complaint(bench, ["other events went out"])
+            assert bench.events.events == self.reference.events.events, self._complaint(
+                bench, ["other events went out"]
+            )
         return expected
 
     def close(self) -> None:

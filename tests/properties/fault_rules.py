@@ -4,7 +4,7 @@ from hypothesis.stateful import precondition, rule
 from engine.domain.lifecycle import JobStatus, StageStatus
 from engine.domain.values import inline
 from engine.execution.attempt import Attempt
-from engine.ports.changes import Changes, JobUpdate, StagePatch, StageUpdate, Write, Written
+from engine.ports.changes import Changes, JobUpdate, Refused, StagePatch, StageUpdate, Write
 from tests.properties.machine_state import MachineState, any_one, seldom
 from tests.properties.wrapped_persistence import Fault
 
@@ -15,6 +15,7 @@ _ENDS: dict[StageStatus, StagePatch] = {
 
 
 class FaultRules(MachineState):
+    @precondition(lambda self: not self.bench.faulty.has_plans)
     @rule(fault=st.sampled_from(Fault), after=st.integers(0, 3))
     def break_the_store(self, fault: Fault, after: int) -> None:
         self.do("plan a fault", lambda bench: bench.faulty.plan(fault, after=after))
@@ -51,5 +52,5 @@ class DamageRules(MachineState):
 
     def _damage(self, run_id: str, *writes: Write) -> None:
         changes = Changes(run_id=run_id, at=self.bench.clock.now(), writes=writes)
-        if isinstance(self.do_one("damage", lambda bench: bench.persistence.write(changes)), Written):
+        if not isinstance(self.do_one("damage", lambda bench: bench.persistence.write(changes)), Refused):
             self.damaged.add(run_id)

@@ -6,10 +6,11 @@ hold attempts of the same job, some long expired.
 """
 
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
+from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from engine.execution.attempt import Attempt
 from engine.kernel.host_commands import Finished
@@ -27,14 +28,15 @@ seldom = st.integers(0, 3).map(lambda number: number == 0)
 
 
 class MachineState(RuleBasedStateMachine):
-    """`runs` are those that exist; `damaged` are those whose rows are as an older version or a bug could have left
-    them; `accepted` says which attempt of a stage record was told that its result is stored."""
+    """`rows` are those after the last rule. `damaged` are runs whose rows are as an older version or a bug could have
+    left them; `accepted` says which attempt of a stage record was told that its result is stored; `dead` are events
+    that were dead letters at some time."""
 
     stores: ClassVar[Mapping[str, OpenStore]]
     """The first is the reference."""
 
-    @initialize()
-    def begin(self) -> None:
+    def __init__(self) -> None:
+        super().__init__()
         self.script = Script()
         self.benches = Benches(type(self).stores, self.script.workflows())
         self.runs: list[str] = []
@@ -42,6 +44,7 @@ class MachineState(RuleBasedStateMachine):
         self.held: list[Held] = []
         self.accepted: dict[str, str] = {}
         self.dead: set[str] = set()
+        self.rows = self.benches.check_rows()
 
     @property
     def bench(self) -> StoreBench:
@@ -54,6 +57,9 @@ class MachineState(RuleBasedStateMachine):
     def do_one(self, step: str, act: Callable[[StoreBench], object]) -> Any:
         """Gives the answer, which is the same everywhere."""
         return self.benches.the(self.do(step, act))
+
+    def has(self, table: str, *statuses: StrEnum) -> bool:
+        return any(row.status in statuses for row in self.rows[table].values())
 
     def run_id(self, which: int) -> str:
         return self.runs[which % len(self.runs)]
@@ -96,11 +102,9 @@ class MachineState(RuleBasedStateMachine):
 
     @invariant()
     def stores_are_equal_and_sound(self) -> None:
-        if not hasattr(self, "benches"):
-            return
-        rows = self.benches.check_rows()
-        self.runs = [run_id for run_id in self.runs if run_id in rows["runs"]]
-        self.dead |= {event_id for event_id, event in rows["outbox"].items() if event.dlq_at is not None}
+        self.rows = self.benches.check_rows()
+        self.runs = sorted(self.rows["runs"])
+        self.dead |= {event_id for event_id, event in self.rows["outbox"].items() if event.dlq_at is not None}
         for run_id in self.runs:
             view = self.bench.reads.run(run_id)
             check_events(self.bench, view)
@@ -108,5 +112,4 @@ class MachineState(RuleBasedStateMachine):
                 check_rows(view)
 
     def teardown(self) -> None:
-        if hasattr(self, "benches"):
-            self.benches.close()
+        self.benches.close()

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from engine.domain.errors import EngineError
-from engine.domain.lifecycle import StageStatus
+from engine.domain.lifecycle import ENDED_RUNS, JobStatus, RunStatus, StageStatus
 from engine.kernel import (
     LeaseReapStale,
     OutboxFlush,
@@ -33,29 +33,34 @@ class MaintenanceRules(MachineState):
     def wait(self, seconds: float) -> None:
         self.do("wait", lambda bench: bench.clock.advance(seconds))
 
+    @precondition(lambda self: self.has("runs", RunStatus.PENDING))
     @rule(most=st.integers(1, 3))
     def claim_pending(self, most: int) -> None:
         self.do("claim pending runs", lambda bench: bench.dispatch(RunClaimPending(worker_id="w", max_claims=most)))
 
-    @rule(answer=answers)
-    def poll(self, answer: Answer) -> None:
+    @precondition(lambda self: self.has("stages", StageStatus.SUSPENDED))
+    @rule(answer=answers, seconds=st.sampled_from([61.0, 61.0, 0.0, 601.0]))
+    def poll(self, answer: Answer, seconds: float) -> None:
         self.script.answer = answer
+        self.wait(seconds)
         self.do("poll", lambda bench: bench.dispatch(StagePollSuspended()))
 
-    @precondition(lambda self: self.runs)
-    @rule(which=any_one, stage=any_one, answer=answers)
-    def poll_one(self, which: int, stage: int, answer: Answer) -> None:
+    @precondition(lambda self: self.has("stages", StageStatus.SUSPENDED))
+    @rule(which=any_one, is_suspended=st.booleans(), answer=answers)
+    def poll_one(self, which: int, is_suspended: bool, answer: Answer) -> None:
         self.script.answer = answer
-        stages = self.bench.reads.run(self.run_id(which)).stages
-        suspended = [each for each in stages if each.status is StageStatus.SUSPENDED] or stages
-        if suspended:
-            command = StagePollSuspended(stage_record_id=suspended[stage % len(suspended)].id)
-            self.do("poll one stage", lambda bench: bench.dispatch(command))
+        stages = [
+            stage for stage in self.rows["stages"].values() if stage.status is StageStatus.SUSPENDED or not is_suspended
+        ]
+        command = StagePollSuspended(stage_record_id=stages[which % len(stages)].id)
+        self.do("poll one stage", lambda bench: bench.dispatch(command))
 
+    @precondition(lambda self: self.has("jobs", JobStatus.RUNNING))
     @rule(threshold=st.sampled_from([300.0, 300.0, 600.0]))
     def reap_stale(self, threshold: float) -> None:
         self.do("reap stale leases", lambda bench: bench.dispatch(LeaseReapStale(stale_threshold=threshold)))
 
+    @precondition(lambda self: self.has("runs", RunStatus.RUNNING))
     @rule(threshold=st.sampled_from([0.0, 0.0, 900.0]))
     def reap_stuck(self, threshold: float) -> None:
         self.do("reap stuck runs", lambda bench: bench.dispatch(RunReapStuck(stuck_threshold=threshold)))
@@ -81,11 +86,13 @@ class MaintenanceRules(MachineState):
 
         self.do("flush", flush)
 
+    @precondition(lambda self: any(event.dlq_at for event in self.rows["outbox"].values()))
     @rule(event_type=st.sampled_from([None, "stage:started"]))
     def replay_dead_letters(self, event_type: str | None) -> None:
         command = PluginReplayDLQ(event_type=event_type)
         self.do("replay dead letters", lambda bench: bench.dispatch(command))
 
+    @precondition(lambda self: self.has("runs", *ENDED_RUNS))
     @rule(is_meant=seldom, older_than=st.sampled_from([0.0, 900.0]))
     def prune(self, is_meant: bool, older_than: float) -> None:
         if is_meant:

@@ -33,9 +33,7 @@ def all_rows(persistence: Persistence, keys: Iterable[KeyName]) -> Rows:
             "jobs": _by_id(row for run_id in ids for row in tx.jobs.of_run(run_id)),
             "logs": _by_id(row for run_id in ids for row in tx.logs.of_run(run_id)),
             "artifacts": _by_id(row for run_id in ids for row in tx.artifacts.of_run(run_id)),
-            "annotations": _by_id(
-                row for run_id in ids for row in tx.annotations.of_run(run_id, AnnotationFilter())
-            ),
+            "annotations": _by_id(row for run_id in ids for row in tx.annotations.of_run(run_id, AnnotationFilter())),
             "outbox": _by_id(events),
             "plugin deliveries": _deliveries(tx, events),
             "AI calls": _by_id(row for run_id in ids for row in tx.ai_calls.of_run(run_id)),

@@ -1,6 +1,6 @@
 from engine.domain.lifecycle import ENDED_RUNS
 from engine.kernel import LeaseReapStale, OutboxFlush, RunClaimPending, StagePollSuspended
-from tests.properties.behaviours import Answer, Behaviour
+from tests.properties.behaviours import Answer, Behaviour, End
 from tests.properties.fault_rules import DamageRules, FaultRules
 from tests.properties.maintenance_rules import MaintenanceRules
 from tests.properties.user_rules import UserRules
@@ -18,8 +18,7 @@ class RunMachine(UserRules, WorkerRules, MaintenanceRules, FaultRules):
 
     def teardown(self) -> None:
         try:
-            if hasattr(self, "benches"):
-                self._end_all_runs()
+            self._end_all_runs()
         finally:
             super().teardown()
 
@@ -30,7 +29,7 @@ class RunMachine(UserRules, WorkerRules, MaintenanceRules, FaultRules):
             if not self._open_runs() and self.bench.reads.backlog()[0] == 0:
                 break
             self.do("claim pending runs", lambda bench: bench.dispatch(RunClaimPending(worker_id="w")))
-            self.work_off(Behaviour())
+            self.work_off(Behaviour(End.RICH))
             for command in (StagePollSuspended(), LeaseReapStale(), OutboxFlush()):
                 self.do("maintain", lambda bench, command=command: bench.dispatch(command))
             self.do("wait", lambda bench: bench.clock.advance(30))

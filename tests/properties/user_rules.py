@@ -41,16 +41,19 @@ notes = st.fixed_dictionaries(
 
 
 class UserRules(MachineState):
-    @initialize()
-    def begin_asking(self) -> None:
+    def __init__(self) -> None:
+        super().__init__()
         self.asked: list[RunCreate] = []
+
+    @initialize(commands=st.lists(creations, min_size=1, max_size=2))
+    def begin(self, commands: list[RunCreate]) -> None:
+        for command in commands:
+            self._create(command)
 
     @precondition(lambda self: len(self.runs) < MAX_RUNS)
     @rule(command=creations)
     def create(self, command: RunCreate) -> None:
         self._create(command)
-        if command.idempotency_key is not None:
-            self.asked.append(command)
 
     @precondition(lambda self: self.asked)
     @rule(which=any_one, is_other=st.booleans())
@@ -61,10 +64,9 @@ class UserRules(MachineState):
 
     def _create(self, command: RunCreate) -> None:
         self.know_key(command.type, command.idempotency_key, command.tenant)
-        created = self.do_one("create", lambda bench: bench.dispatch(command))
-        known = {run_id for run_id in self.benches.reference.rows(set())["runs"]}
-        self.runs += sorted(known - set(self.runs))
-        assert isinstance(created, EngineError) or created.workflow_run_id in known
+        if command.idempotency_key is not None:
+            self.asked.append(command)
+        self.do("create", lambda bench: bench.dispatch(command))
 
     @precondition(lambda self: self.runs)
     @rule(which=any_one, is_meant=seldom, reason=st.sampled_from([None, "enough"]))
@@ -78,12 +80,14 @@ class UserRules(MachineState):
     @precondition(lambda self: self.runs)
     @rule(
         which=any_one,
-        stage_id=st.sampled_from(f"{STAGE_IDS}z"),
+        of_ended=st.sampled_from([True, True, False]),
+        stage_id=st.sampled_from(f"aa{STAGE_IDS}z"),
         override=st.sampled_from([None, None, "other", BIG]),
         key=keys,
     )
-    def rerun(self, which: int, stage_id: str, override: str | None, key: str | None) -> None:
-        run = self.bench.run_of(self.run_id(which))
+    def rerun(self, which: int, of_ended: bool, stage_id: str, override: str | None, key: str | None) -> None:
+        ended = [run for run in self.rows["runs"].values() if run.status in ENDED_RUNS and of_ended]
+        run = ended[which % len(ended)] if ended else self.rows["runs"][self.run_id(which)]
         self.know_key("run.rerunFrom", key, run.tenant)
         command = RunRerunFrom(
             workflow_run_id=run.id, from_stage_id=stage_id, input_override=override, idempotency_key=key

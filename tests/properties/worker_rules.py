@@ -2,13 +2,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from engine.domain.ai_calls import AICallRecord, CallState, stage_scope
+from engine.domain.lifecycle import JobStatus
 from engine.domain.records import LogLevel
 from engine.execution.attempt import Attempt, new_attempt
 from engine.kernel import JobExecute
 from engine.kernel.host_commands import JobHeartbeat, JobRelease, JobStart, JobTimeout, LeaseRelease, LeaseRenewal
 from engine.ports.persistence import Claim, ClaimRequest, Lease, NoClaim
 from tests.kernel.bench import LEASE
-from tests.properties.behaviours import OTHER_POOL, STAGE_IDS, Behaviour, behaviours
+from tests.properties.behaviours import OTHER_POOL, Behaviour, behaviours
 from tests.properties.benches import Answers, Held, StoreBench
 from tests.properties.machine_state import MachineState, any_one
 
@@ -21,6 +22,7 @@ pools = st.sampled_from([POOLS, POOLS, ("default",), (OTHER_POOL,)])
 class WorkerRules(MachineState):
     # Jobs are claimed
 
+    @precondition(lambda self: self.has("jobs", JobStatus.PENDING))
     @rule(worker=workers, pools=pools)
     def deliver(self, worker: str, pools: tuple[str, ...]) -> None:
         self._start(worker=worker, pools=pools)
@@ -30,12 +32,11 @@ class WorkerRules(MachineState):
     def deliver_of_run(self, which: int, worker: str, pools: tuple[str, ...]) -> None:
         self._start(worker=worker, pools=pools, run_id=self.run_id(which))
 
-    @precondition(lambda self: self.runs)
-    @rule(which=any_one, job=any_one)
-    def deliver_again(self, which: int, job: int) -> None:
-        jobs = self.bench.reads.run(self.run_id(which)).jobs
-        if jobs:
-            self._start(job_id=jobs[job % len(jobs)].id)
+    @precondition(lambda self: self.rows["jobs"])
+    @rule(which=any_one)
+    def deliver_again(self, which: int) -> None:
+        jobs = sorted(self.rows["jobs"])
+        self._start(job_id=jobs[which % len(jobs)])
 
     @precondition(lambda self: self.held)
     @rule(which=any_one)
@@ -53,9 +54,11 @@ class WorkerRules(MachineState):
 
     # Bodies run
 
-    @rule(behaviours=st.lists(behaviours, min_size=1, max_size=5))
-    def work(self, behaviours: list[Behaviour]) -> None:
+    @precondition(lambda self: self.has("jobs", JobStatus.PENDING))
+    @rule(behaviours=st.lists(behaviours, min_size=1, max_size=5), seconds=st.sampled_from([0.0, 0.0, 10.0]))
+    def work(self, behaviours: list[Behaviour], seconds: float) -> None:
         """A worker without faults."""
+        self.do("wait", lambda bench: bench.clock.advance(seconds))
         for behaviour in behaviours:
             held = self._start()
             if held is not None:
@@ -63,6 +66,7 @@ class WorkerRules(MachineState):
                 self._perform(held, behaviour)
                 self.finish_held(held)
 
+    @precondition(lambda self: self.has("jobs", JobStatus.PENDING))
     @rule(behaviours=st.lists(behaviours, min_size=2, max_size=4), last_first=st.booleans())
     def work_side_by_side(self, behaviours: list[Behaviour], last_first: bool) -> None:
         """Workers that start together and end one after the other."""
@@ -73,6 +77,7 @@ class WorkerRules(MachineState):
         for held, _ in begun[::-1] if last_first else begun:
             self.finish_held(held)
 
+    @precondition(lambda self: self.has("jobs", JobStatus.PENDING))
     @rule(behaviour=behaviours)
     def work_on_all(self, behaviour: Behaviour) -> None:
         """A worker that continues from stage to stage."""
@@ -94,25 +99,25 @@ class WorkerRules(MachineState):
         if forget:
             self.held.remove(held)
 
-    @precondition(lambda self: self.runs)
+    @precondition(lambda self: self.rows["jobs"])
     @rule(
         which=any_one,
-        stage_id=st.sampled_from(STAGE_IDS),
         behaviour=behaviours,
         key=st.sampled_from([None, None, "k1"]),
         holds=st.booleans(),
     )
-    def execute(self, which: int, stage_id: str, behaviour: Behaviour, key: str | None, holds: bool) -> None:
-        run = self.bench.run_of(self.run_id(which))
+    def execute(self, which: int, behaviour: Behaviour, key: str | None, holds: bool) -> None:
+        jobs = list(self.rows["jobs"].values())
+        job = jobs[which % len(jobs)]
+        run = self.rows["runs"][job.workflow_run_id]
         self.know_key("job.execute", key, run.tenant)
         self.script.behaviour = behaviour
-        job = next((job for job in self.bench.reads.run(run.id).jobs if job.stage_id == stage_id and holds), None)
         command = JobExecute(
             workflow_run_id=run.id,
             workflow_id=run.workflow_id,
-            stage_id=stage_id,
-            job_id=job.id if job else None,
-            lease_token=job.lease_token if job else None,
+            stage_id=job.stage_id,
+            job_id=job.id if holds else None,
+            lease_token=job.lease_token if holds else None,
             idempotency_key=key,
         )
         self.do("execute", lambda bench: bench.dispatch(command))
@@ -152,6 +157,7 @@ class WorkerRules(MachineState):
             lambda bench: bench.dispatch(JobRelease(attempt=attempts[bench.store], seconds=seconds, reason=reason)),
         )
 
+    @precondition(lambda self: self.has("jobs", JobStatus.RUNNING))
     @rule(workers=st.sampled_from([("w1",), ("w1", "w2", "job.execute"), ()]), uncounted=st.booleans())
     def release_leases_of_workers(self, workers: tuple[str, ...], uncounted: bool) -> None:
         command = LeaseRelease(worker_ids=workers, uncounted=uncounted)

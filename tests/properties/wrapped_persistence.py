@@ -51,6 +51,10 @@ class FaultyPersistence(_AroundTransactions):
     def plan(self, fault: Fault, *, after: int) -> None:
         self._planned[self._count + after] = fault
 
+    @property
+    def has_plans(self) -> bool:
+        return bool(self._planned)
+
     def heal(self) -> None:
         self._planned.clear()
 

@@ -21,7 +21,7 @@ def main() -> int:
         history = play(seed)
         counts += history.counts
         if history.failure is not None:
-            print(report(history))
+            print(f"seed {seed} fails: {history.failure}" if options.brief else report(history))
             return 1
     print(table(counts))
     print(f"{options.seeds:,} seeds in {time.monotonic() - began:.0f} s")
@@ -32,6 +32,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.simulation")
     parser.add_argument("--seeds", type=int, default=500)
     parser.add_argument("--start", type=int, default=0)
+    parser.add_argument("--brief", action="store_true", help="do not shorten a history that fails")
     parser.add_argument("--replay", help="the steps of a shortened history, as they were printed")
     return parser.parse_args()
 

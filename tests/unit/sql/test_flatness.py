@@ -32,9 +32,9 @@ insert into workflow_run (id, workflow_id, workflow_name, workflow_type, definit
 insert into workflow_stage (id, workflow_run_id, stage_id, stage_name, stage_number, execution_group, status,
     created_at, updated_at, generation, version, config, total_cost, total_tokens)
   select id || '.a', id, 'a', 'A', 1, 1, 'COMPLETED', t, t, 0, 2, '{{}}', 0, 0 from history;
-insert into job (id, workflow_run_id, stage_record_id, stage_id, pool, status, due_at, created_at, updated_at,
+insert into job (id, workflow_run_id, stage_record_id, stage_id, pool, status, due_at, rank, created_at, updated_at,
     priority, attempt, max_attempts, worker_id)
-  select id || '.a.job', id, id || '.a', 'a', 'default', 'COMPLETED', t, t, t, 5, 1, 3, 'worker of t' from history;
+  select id || '.a.job', id, id || '.a', 'a', 'default', 'COMPLETED', t, t, t, t, 5, 1, 3, 'worker of t' from history;
 insert into outbox_event (id, workflow_run_id, sequence, event_type, payload, occurred_at, published_at, retry_count)
   select id || '.1', id, 1, 'workflow:created', '{{}}', t, t, 0 from history;
 insert into workflow_log (id, workflow_run_id, level, message, created_at)

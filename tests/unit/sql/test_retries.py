@@ -1,23 +1,30 @@
-"""Transactions when PostgreSQL deadlocks, restarts, fails over or is cut off."""
+"""Transactions when PostgreSQL deadlocks, restarts, fails over or is cut off, or a statement breaks half-way."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
-from engine.ports.write_set import Verdict
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import Engine, create_engine, event, make_url, text
 
+from engine.adapters.sql.driver import call, driver_connection
 from engine.adapters.sql.persistence import SqlPersistence
-from engine.domain.errors import StoreError, StoreUnavailable
-from engine.domain.lifecycle import RunStatus
-from engine.ports.persistence import Claim
+from engine.domain.errors import InvalidInput, StoreError, StoreUnavailable
+from engine.domain.lifecycle import JobStatus, RunStatus
+from engine.ports.changes import Changes, Insert, JobUpdate, Reason, Refused, RunUpdate, Written
+from engine.ports.persistence import Claim, LockedRun
 from engine.ports.transaction import Tx
+from engine.testing.contracts.changes import applied, begun, changes, completes, set_run
 from engine.testing.contracts.reading import run_of, told
-from engine.testing.contracts.rows import a_job, a_run, begun, claim, completes
+from engine.testing.contracts.rows import a_job, a_key, an_event, claim
 from engine.testing.contracts.threads import together
 from tests.support.postgres import PostgresServer
 from tests.unit.sql.cutting_proxy import CuttingProxy
-from tests.unit.sql.stores import DRIVERS, emptied
+from tests.unit.sql.stores import DRIVERS, emptied, on_port
+
+HALF_A_CHARACTER = "\ud800"
+COUNTED = changes(run=RunUpdate(ids=("r",), add={"group_no": 1}), events=(an_event(),))
 
 pytestmark = pytest.mark.postgres
 
@@ -42,8 +49,7 @@ def proxy(postgres_server: PostgresServer) -> Iterator[CuttingProxy]:
 
 @pytest.fixture
 def behind_proxy(url: str, proxy: CuttingProxy) -> Iterator[SqlPersistence]:
-    through = make_url(url).set(port=proxy.port).render_as_string(hide_password=False)
-    persistence = SqlPersistence(through, pool_size=1)
+    persistence = SqlPersistence(on_port(url, proxy.port), pool_size=1)
     yield persistence
     persistence.close()
 
@@ -63,52 +69,54 @@ def end_other_connections(url: str) -> None:
     )
 
 
+def key_of(persistence: SqlPersistence, key: str) -> object:
+    return persistence.read(lambda tx: tx.keys.find("", "run.create", key))
+
+
 def test_a_terminated_connection_runs_the_whole_work_again(url: str, persistence: SqlPersistence) -> None:
     tries: list[int] = []
 
     def work(tx: Tx) -> None:
         tries.append(len(tries))
-        tx.runs.insert(a_run())
+        assert tx.keys.insert(a_key("first"))
         if len(tries) == 1:
             end_other_connections(url)
-        tx.runs.update("r", {"total_tokens": 7})
+        assert tx.keys.insert(a_key("second"))
 
     persistence.transact(work)
     assert tries == [0, 1]
-    assert run_of(persistence).total_tokens == 7
+    assert [key_of(persistence, key) for key in ("first", "second")] == [a_key("first"), a_key("second")]
 
 
 def test_idle_connections_that_the_server_ended_are_replaced(url: str, persistence: SqlPersistence) -> None:
     together([lambda: persistence.read(lambda tx: tx.runs.find("r"))] * 4)
     end_other_connections(url)
-    assert persistence.apply(begun("a")).verdict is Verdict.APPLIED
+    applied(persistence, begun("a"))
     assert run_of(persistence).status is RunStatus.RUNNING
 
 
 def test_one_of_two_deadlocked_transactions_is_run_again(persistence: SqlPersistence) -> None:
-    for run_id in ("r1", "r2"):
-        persistence.apply(begun("a", run_id=run_id))
+    for key in ("1", "2"):
+        persistence.transact(lambda tx, key=key: tx.keys.insert(a_key(key)))  # type: ignore[misc]  # which of both
     both_hold_one = threading.Barrier(2)
     tries: list[str] = []
 
     def locks(first: str, second: str) -> None:
         def work(tx: Tx) -> None:
             tries.append(first)
-            tx.runs.lock(first)
+            tx.keys.replace(a_key(first, request_hash=f"first {first}"))
             if len(tries) <= 2:
                 both_hold_one.wait(timeout=10)
-            tx.runs.lock(second)
-            tx.runs.update(second, {"total_tokens": run_of_tx(tx, second) + 1})
+            tx.keys.replace(a_key(second, request_hash=f"second of {first}"))
 
         persistence.transact(work)
 
-    together([lambda: locks("r1", "r2"), lambda: locks("r2", "r1")])
+    together([lambda: locks("1", "2"), lambda: locks("2", "1")])
     assert len(tries) == 3
-    assert (run_of(persistence, "r1").total_tokens, run_of(persistence, "r2").total_tokens) == (1, 1)
-
-
-def run_of_tx(tx: Tx, run_id: str) -> int:
-    return tx.runs.get(run_id).total_tokens
+    last = tries[2]
+    other = "2" if last == "1" else "1"
+    assert key_of(persistence, last) == a_key(last, request_hash=f"first {last}")
+    assert key_of(persistence, other) == a_key(other, request_hash=f"second of {last}")
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
@@ -116,12 +124,12 @@ def run_of_tx(tx: Tx, run_id: str) -> int:
 def test_a_restarting_server_is_waited_for(how: str, driver: str) -> None:
     with PostgresServer() as server:
         persistence = SqlPersistence(emptied(server, driver))
-        persistence.apply(begun("a"))
+        applied(persistence, begun("a"))
         getattr(server, how)()
         threading.Timer(0.5, server.start).start()
-        assert persistence.claim(claim()) is not None
-        assert persistence.apply(completes()).verdict is Verdict.APPLIED
-        assert told(persistence) == ["workflow:created", "stage:started", "stage:completed", "workflow:completed"]
+        assert isinstance(persistence.claim(claim()), Claim)
+        applied(persistence, completes())
+        assert told(persistence) == ["workflow:created", "stage:started", "stage:completed"]
         persistence.close()
 
 
@@ -140,25 +148,51 @@ def test_a_failed_over_connection_is_not_used_again(url: str, persistence: SqlPe
     execute(url, f"alter database {database} set default_transaction_read_only = on")
     timer = threading.Timer(0.3, execute, [url, f"set transaction_read_only = off; {RESET.format(database)}"])
     timer.start()
-    assert persistence.apply(begun("a")).verdict is Verdict.APPLIED
+    applied(persistence, begun("a"))
     timer.join()
 
 
 RESET = "alter database {} reset default_transaction_read_only"
 
 
-def test_a_finish_whose_answer_was_lost_is_told_as_a_repeat(behind_proxy: SqlPersistence, proxy: CuttingProxy) -> None:
-    behind_proxy.apply(begun("a"))
-    behind_proxy.claim(claim())
-    proxy.lose_answer_to(b"engine_apply_v1")
-    assert behind_proxy.apply(completes()).verdict is Verdict.REPEAT
+class Decision:
+    """Counts once for the job "r.a.job", and knows what was counted. `before` is done in each decision."""
+
+    def __init__(self, before: Callable[[int], object] = lambda _: None) -> None:
+        self.times, self._before = 0, before
+
+    def __call__(self, locked: LockedRun) -> Changes | Refused:
+        self.times += 1
+        self._before(self.times)
+        assert locked.job is not None
+        if locked.job.status is JobStatus.COMPLETED:
+            return Refused(Reason.REPEAT)
+        done = JobUpdate(ids=("r.a.job",), set={"status": JobStatus.COMPLETED}, expect={"status": JobStatus.PENDING})
+        return changes(done, run=COUNTED.run, events=COUNTED.events)
+
+
+def test_a_write_whose_message_was_lost_is_sent_again(behind_proxy: SqlPersistence, proxy: CuttingProxy) -> None:
+    behind_proxy.read(lambda tx: tx.now())
+    proxy.lose_message(b"engine_write_v1")
+    applied(behind_proxy, begun("a"))
     assert proxy.cuts == 1
-    assert run_of(behind_proxy).status is RunStatus.COMPLETED
+    assert told(behind_proxy) == ["workflow:created"]
+
+
+def test_a_write_whose_answer_was_lost_is_refused_by_what_it_has_written(
+    behind_proxy: SqlPersistence, proxy: CuttingProxy
+) -> None:
+    """The caller then decides on the rows, and recognises its own."""
+    applied(behind_proxy, begun("a"))
+    behind_proxy.claim(claim())
+    proxy.lose_answer_to(b"engine_write_v1")
+    assert behind_proxy.write(completes()) == Refused()
+    assert proxy.cuts == 1
     assert told(behind_proxy).count("stage:completed") == 1
 
 
 def test_a_claim_whose_answer_was_lost_is_the_same_claim(behind_proxy: SqlPersistence, proxy: CuttingProxy) -> None:
-    behind_proxy.apply(begun("a"))
+    applied(behind_proxy, begun("a"))
     proxy.lose_answer_to(b"engine_claim_v1")
     claimed = behind_proxy.claim(claim())
     assert proxy.cuts == 1
@@ -167,11 +201,99 @@ def test_a_claim_whose_answer_was_lost_is_the_same_claim(behind_proxy: SqlPersis
     assert told(behind_proxy).count("stage:started") == 1
 
 
-def test_a_creation_whose_message_was_lost_is_sent_again(behind_proxy: SqlPersistence, proxy: CuttingProxy) -> None:
-    behind_proxy.read(lambda tx: tx.now())
-    proxy.lose_message(b"engine_apply_v1")
-    assert behind_proxy.apply(begun("a")).verdict is Verdict.APPLIED
-    assert proxy.cuts == 1
+def test_a_decision_whose_answer_was_lost_recognises_its_repetition(
+    behind_proxy: SqlPersistence, proxy: CuttingProxy
+) -> None:
+    applied(behind_proxy, begun("a"))
+    proxy.lose_answer_to(b"engine_write_v1")
+    decision = Decision()
+    assert behind_proxy.decide("r", decision, job_id="r.a.job") == Refused(Reason.REPEAT)
+    assert (proxy.cuts, decision.times) == (1, 2)
+    assert (run_of(behind_proxy).group_no, run_of(behind_proxy).event_seq) == (2, 2)
+
+
+@pytest.mark.parametrize(("message", "times"), [(b"engine_lock_v1", 1), (b"engine_write_v1", 2)])
+def test_a_connection_lost_before_the_commit_of_a_decision_makes_it_again(
+    behind_proxy: SqlPersistence, proxy: CuttingProxy, message: bytes, times: int
+) -> None:
+    applied(behind_proxy, begun("a"))
+    proxy.lose_message(message)
+    decision = Decision()
+    assert isinstance(behind_proxy.decide("r", decision, job_id="r.a.job"), Written)
+    assert (proxy.cuts, decision.times) == (1, times)
+    assert (run_of(behind_proxy).group_no, run_of(behind_proxy).event_seq) == (2, 2)
+
+
+def test_a_lock_whose_answer_was_lost_is_taken_again(behind_proxy: SqlPersistence, proxy: CuttingProxy) -> None:
+    applied(behind_proxy, begun("a"))
+    proxy.lose_answer_to(b"engine_lock_v1")
+    decision = Decision()
+    assert isinstance(behind_proxy.decide("r", decision, job_id="r.a.job"), Written)
+    assert (proxy.cuts, decision.times) == (1, 1)
+
+
+def test_a_process_that_is_frozen_while_it_decides_stops_nobody_for_long(url: str, persistence: SqlPersistence) -> None:
+    applied(persistence, begun("a"))
+    other = SqlPersistence(url)
+
+    def freeze(time_of_decision: int) -> None:
+        if time_of_decision == 1:
+            began = time.monotonic()
+            together([partial(applied, other, COUNTED)])
+            waited.append(time.monotonic() - began)
+
+    waited: list[float] = []
+    decision = Decision(freeze)
+    assert isinstance(persistence.decide("r", decision, job_id="r.a.job"), Written)
+    assert decision.times == 2
+    assert 1 < waited[0] < 5
+    assert (run_of(persistence).group_no, run_of(persistence).event_seq) == (3, 3)
+    other.close()
+
+
+def open_transactions(url: str) -> int:
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql(
+            "select count(*) from pg_stat_activity where datname = current_database() and state like 'idle in trans%%'"
+        ).scalar_one()
+    engine.dispose()
+    return int(found)
+
+
+def raises(_locked: LockedRun) -> Changes | Refused:
+    raise KeyError("mine")
+
+
+def interrupts(_locked: LockedRun) -> Changes | Refused:
+    raise KeyboardInterrupt
+
+
+REFUSED_LATE = changes(JobUpdate(ids=("unknown",)), run=COUNTED.run)
+ENDS: dict[str, Callable[[LockedRun], Changes | Refused]] = {
+    "raised": raises,
+    "interrupted": interrupts,
+    "refused": lambda _: Refused(),
+    "refused by its first condition": lambda _: changes(run=RunUpdate(ids=("unknown",))),
+    "refused by a later condition": lambda _: REFUSED_LATE,
+    "broke a foreign key": lambda _: changes(Insert(rows=(a_job("b", workflow_run_id="unknown"),)), run=COUNTED.run),
+    "cannot be stored": lambda _: changes(run=RunUpdate(ids=("r",), set={"failure_message": "\x00"})),
+    "looked up what nobody can": lambda locked: Refused() if locked.tx.runs.find(HALF_A_CHARACTER) else Refused(),
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_a_decision_leaves_no_transaction_open(url: str, end: Callable[[LockedRun], Changes | Refused]) -> None:
+    persistence = SqlPersistence(url, pool_size=1)
+    applied(persistence, begun("a"))
+    try:
+        assert isinstance(persistence.decide("r", end), Refused)
+    except (KeyError, KeyboardInterrupt, StoreError, InvalidInput) as error:
+        assert type(error) in {KeyError, KeyboardInterrupt, StoreError, InvalidInput}
+    assert open_transactions(url) == 0
+    assert run_of(persistence).event_seq == 1
+    assert isinstance(persistence.decide("r", Decision(), job_id="r.a.job"), Written)
+    persistence.close()
 
 
 def test_a_commit_whose_answer_was_lost_is_never_repeated_blindly(
@@ -181,14 +303,14 @@ def test_a_commit_whose_answer_was_lost_is_never_repeated_blindly(
 
     def work(tx: Tx) -> None:
         tries.append(1)
-        tx.runs.insert(a_run())
+        tx.keys.insert(a_key())
 
     behind_proxy.read(lambda tx: tx.now())
     proxy.lose_answer_to(b"COMMIT")
     with pytest.raises(StoreUnavailable, match="look whether it happened"):
         behind_proxy.transact(work)
     assert tries == [1]
-    assert run_of(behind_proxy) == a_run()
+    assert key_of(behind_proxy, "k") == a_key()
 
 
 def test_errors_of_the_work_are_not_retried_and_roll_back(persistence: SqlPersistence) -> None:
@@ -196,39 +318,99 @@ def test_errors_of_the_work_are_not_retried_and_roll_back(persistence: SqlPersis
 
     def work(tx: Tx) -> None:
         tries.append(1)
-        tx.runs.insert(a_run())
+        tx.keys.insert(a_key())
         raise KeyError("mine")
 
     with pytest.raises(KeyError):
         persistence.transact(work)
     assert tries == [1]
-    assert persistence.read(lambda tx: tx.runs.find("r")) is None
+    assert key_of(persistence, "k") is None
 
 
 def test_a_refused_statement_never_poisons_the_next_transaction(url: str) -> None:
     persistence = SqlPersistence(url, pool_size=1)
-    persistence.apply(begun("a"))
-    for _ in range(3):
-        with pytest.raises(StoreError, match="duplicate key"):
-            persistence.transact(lambda tx: tx.runs.insert(a_run()))
-        assert persistence.transact(lambda tx: tx.runs.update("r", {"total_tokens": 1})).total_tokens == 1
+    for number in range(3):
+        with pytest.raises(StoreError, match="foreign key"):
+            persistence.transact(lambda tx: tx.outbox.mark_delivered("unknown", ["plugin"]))
+        assert persistence.transact(lambda tx, key=str(number): tx.keys.insert(a_key(key)))  # type: ignore[misc]  # which one
     persistence.close()
 
 
 def test_a_work_that_swallows_a_refused_statement_is_not_told_it_was_committed(persistence: SqlPersistence) -> None:
     def work(tx: Tx) -> None:
-        tx.runs.insert(a_run())
+        tx.keys.insert(a_key())
         try:
-            tx.runs.insert(a_run())
+            tx.outbox.mark_delivered("unknown", ["plugin"])
         except Exception:  # noqa: BLE001 — the mistake under test
             return
 
-    with pytest.raises(StoreError, match="duplicate key"):
+    with pytest.raises(StoreError, match="foreign key"):
         persistence.transact(work)
-    assert persistence.read(lambda tx: tx.runs.find("r")) is None
+    assert key_of(persistence, "k") is None
 
 
 def test_what_users_stored_is_in_no_error(persistence: SqlPersistence) -> None:
-    with pytest.raises(StoreError) as error:
-        persistence.transact(lambda tx: tx.jobs.insert([a_job(last_error="s3cret", workflow_run_id="unknown")]))
+    with pytest.raises(StoreError, match="foreign key") as error:
+        persistence.write(changes(Insert(rows=(a_job(last_error="s3cret", workflow_run_id="unknown"),))))
     assert "s3cret" not in str(error.value) + str(error.value.__cause__)
+
+
+def break_in_a_reading(persistence: SqlPersistence) -> None:
+    with pytest.raises(InvalidInput):
+        persistence.read(lambda tx: tx.runs.find(HALF_A_CHARACTER))
+
+
+def break_in_a_transaction(persistence: SqlPersistence) -> None:
+    with pytest.raises(InvalidInput):
+        persistence.transact(lambda tx: tx.keys.find("", "run.create", HALF_A_CHARACTER))
+
+
+def break_in_a_decision(persistence: SqlPersistence) -> None:
+    with pytest.raises(InvalidInput):
+        persistence.decide("r", lambda locked: Refused() if locked.tx.runs.find(HALF_A_CHARACTER) else Refused())
+
+
+def break_in_a_claim(persistence: SqlPersistence) -> None:
+    with pytest.raises(InvalidInput):
+        persistence.claim(claim(HALF_A_CHARACTER))
+
+
+def break_off_an_answer(persistence: SqlPersistence) -> None:
+    """As Ctrl-C does, between a statement and the answer to it."""
+    with pytest.raises(KeyboardInterrupt), driver_connection(persistence._engine) as connection:
+        call(connection, "select pg_sleep(0.01)")
+        raise KeyboardInterrupt
+
+
+BREAKS = (break_in_a_reading, break_in_a_transaction, break_in_a_decision, break_in_a_claim, break_off_an_answer)
+
+
+@pytest.mark.parametrize("break_a_statement", BREAKS)
+def test_after_a_statement_that_broke_half_way_nobody_gets_somebody_elses_results(
+    url: str, break_a_statement: Callable[[SqlPersistence], None]
+) -> None:
+    persistence = SqlPersistence(url, pool_size=1)
+    applied(persistence, begun("a"))
+    for number in range(1, 4):
+        break_a_statement(persistence)
+        assert run_of(persistence).id == "r"
+        set_run(persistence, group_no=number)
+        assert run_of(persistence).group_no == number
+        assert persistence.transact(lambda tx: tx.keys.find("", "run.create", "unknown")) is None
+    persistence.close()
+
+
+def test_a_connection_on_which_a_statement_broke_is_discarded_and_no_other(persistence: SqlPersistence) -> None:
+    together([lambda: persistence.read(lambda tx: tx.now())] * 3)
+    opened = connections_opened(persistence._engine)
+    for broken, break_a_statement in enumerate((break_in_a_reading, break_off_an_answer), 1):
+        break_a_statement(persistence)
+        together([lambda: persistence.read(lambda tx: tx.now())] * 3)
+        assert len(opened) <= broken
+
+
+def connections_opened(engine: Engine) -> list[object]:
+    """Grows with each connection that is opened from now on."""
+    opened: list[object] = []
+    event.listen(engine, "connect", lambda connection, _: opened.append(connection))
+    return opened
