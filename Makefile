@@ -36,7 +36,7 @@ bench: .venv
 	$(BIN)/python -m benchmarks
 
 mutants: .venv
-	$(BIN)/python tests/mutants.py
+	$(BIN)/python -m tests.mutants
 
 # What Lambda runs: build/bundles/{control,ai}-{arm64,x86_64}.zip.
 bundle: .venv

@@ -276,7 +276,7 @@ def _prune(folder: Path, unused: Iterable[str]) -> None:
 
 def _prune_unimportable(folder: Path, absent: Set[str]) -> None:
     if present := sorted(absent & {path.name for path in folder.iterdir()}):
-        raise BundleRefused(f"{present[0]} is in the lock, and said to be absent")
+        raise BundleRefused(f"{present[0]} is in the lock, but listed as absent")
     for path in folder.rglob("*.py") if absent else ():
         # A package without its __init__ could still be imported, as a namespace package.
         if path.name != "__init__.py" and absent & set(_imported_first_thing(path)):

@@ -30,7 +30,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
 def _failure() -> str | None:
     try:
         _migrate()
-    except Exception as error:  # noqa: BLE001 — unanswered, CloudFormation would wait, and Lambda would try again meanwhile
+    except Exception as error:  # noqa: BLE001 — without an answer CloudFormation waits, and Lambda invokes again
         logger.exception("the database could not be migrated")
         return f"{type(error).__name__}: {error}"
     return None

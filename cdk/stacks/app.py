@@ -187,7 +187,7 @@ class AppStack(Stack):
             acknowledge_each([*working, self.migrate.role], ANY_INTERFACE)
 
     def _say(self) -> None:
-        said = {
+        outputs = {
             "MaintenanceFunction": self.maintenance.function.function_name,
             "ControlQueueUrl": self.control_queue.served.queue.queue_url,
             "EventBusName": self.bus.event_bus_name,
@@ -195,7 +195,7 @@ class AppStack(Stack):
             "FirstRun": FIRST_RUN + self.stack_name,
             "ListRuns": LIST_RUNS + self.stack_name,
         }
-        for name, value in said.items():
+        for name, value in outputs.items():
             CfnOutput(self, name.replace("-", ""), value=value)
 
 

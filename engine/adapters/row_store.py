@@ -1,4 +1,4 @@
-"""What stores without functions of their own share: how `Changes` are written and jobs are claimed over plain rows."""
+"""Writes, decisions and claims over plain rows, for memory and SQLite. The caller holds the store's only write lock."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from engine.ports.persistence import Claim, ClaimRequest, Decision, NoClaim
 from engine.ports.transaction import Tx
 from engine.transitions.claim_job import claim_job
 
-_FIRST_LOOK = 8
+_FIRST_PAGE = 8
 
 
 class WriteRefused(Exception):
@@ -20,9 +20,9 @@ class WriteRefused(Exception):
 
 
 class Rows(Protocol):
-    """Rows of one transaction that nobody else writes beside. `now` is the store's clock.
+    """The rows of one transaction under an exclusive lock. `now` is the store's time.
 
-    Writing methods give how many rows they wrote or found.
+    Writing methods give the number of rows that they wrote or found.
     """
 
     @property
@@ -34,7 +34,7 @@ class Rows(Protocol):
     def append_events(self, records: list[OutboxRecord]) -> None: ...
 
     def last_event(self, run_id: str) -> tuple[int, datetime]:
-        """The sequence and time of the run's last event, as its row says."""
+        """The sequence and time of the run's last event, from the run's row."""
 
     def select[R: (RunRecord, StageRecord, JobRecord)](self, record: type[R], where: Mapping[str, Any]) -> list[R]:
         """Rows with these values, in any order."""
@@ -46,7 +46,7 @@ class Rows(Protocol):
 def write_changes(rows: Rows, changes: Changes) -> Written:
     """Raises `WriteRefused`; the caller rolls back."""
     for step in changes.steps():
-        if _do(rows, step, changes.at) < _needed(step):
+        if _write_step(rows, step, changes.at) < _required_rows(step):
             raise WriteRefused
     if not changes.events:
         return Written(changes=changes, now=rows.now)
@@ -55,7 +55,7 @@ def write_changes(rows: Rows, changes: Changes) -> Written:
     return Written(changes=changes, now=rows.now, last_sequence=last)
 
 
-def _do(rows: Rows, step: Write, at: datetime) -> int:
+def _write_step(rows: Rows, step: Write, at: datetime) -> int:
     match step:
         case Insert():
             return rows.insert(step)
@@ -67,7 +67,7 @@ def _do(rows: Rows, step: Write, at: datetime) -> int:
             return rows.update(step, at)
 
 
-def _needed(step: Write) -> int:
+def _required_rows(step: Write) -> int:
     match step:
         case Insert(skip_existing=True):
             return 0
@@ -97,7 +97,7 @@ def _outbox_records(changes: Changes, last: int, at: datetime) -> list[OutboxRec
 
 
 class LockedRows:
-    """`LockedRun` over rows that nobody else writes beside."""
+    """`LockedRun` over rows under an exclusive lock."""
 
     def __init__(self, rows: Rows, tx: Tx, run_id: str, job_id: str | None) -> None:
         self._rows, self._run_id, self.tx = rows, run_id, tx
@@ -124,13 +124,13 @@ def stages_of_run(rows: Rows, run_id: str, **where: Any) -> list[StageRecord]:
 
 
 def decide_over_rows(rows: Rows, tx: Tx, run_id: str, decision: Decision, job_id: str | None) -> Written | Refused:
-    """What `Persistence.decide` promises, in the caller's transaction. Raises `WriteRefused`."""
+    """Implements `Persistence.decide` in the caller's transaction. Raises `WriteRefused`."""
     decided = decision(LockedRows(rows, tx, run_id, job_id))
     return decided if isinstance(decided, Refused) else write_changes(rows, decided)
 
 
 def claim_over_rows(rows: Rows, request: ClaimRequest) -> Claim | NoClaim:
-    """What `Persistence.claim` promises, in the caller's transaction."""
+    """Implements `Persistence.claim` in the caller's transaction."""
     if request.job_id is not None:
         return _claim(rows, request, find(rows, JobRecord, request.job_id))
     for job in _due(rows, request):
@@ -150,8 +150,8 @@ def _due(rows: Rows, request: ClaimRequest) -> Iterator[JobRecord]:
 
 
 def _due_in_pools(rows: Rows, pools: tuple[str, ...]) -> Iterator[JobRecord]:
-    """Looks further only when the first ones could not be had."""
-    limit, seen = _FIRST_LOOK, 0
+    """Reads a further page only if no job of the earlier ones was claimable."""
+    limit, seen = _FIRST_PAGE, 0
     while True:
         jobs = rows.due_jobs(pools, limit)
         yield from jobs[seen:]
@@ -177,7 +177,7 @@ def _claim(rows: Rows, request: ClaimRequest, job: JobRecord | None) -> Claim | 
 
 
 def _outputs_before(rows: Rows, stage: StageRecord) -> Mapping[str, StoredValue]:
-    """The outputs of the group before, in the order of the pipeline."""
+    """The outputs of the previous group, in the order of the pipeline."""
     before = {"execution_group": stage.execution_group - 1, "status": StageStatus.COMPLETED}
     found = stages_of_run(rows, stage.workflow_run_id, **before)
     return {each.stage_id: each.output_data for each in found if each.output_data is not None}

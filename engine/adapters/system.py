@@ -37,7 +37,7 @@ class SystemIds:
         return random.random()
 
     def _advance(self, now_ms: int) -> None:
-        """A clock that stands still or goes back must not take the order with it."""
+        """Keeps the ids in order when the clock stands still or goes back."""
         if now_ms > self._last_ms:
             self._last_ms, self._last_random = now_ms, secrets.randbits(_RANDOM_BITS)
             return

@@ -180,15 +180,15 @@ class AsyncBatch:
             fitting = parse(TypeAdapter(schema), text)
             return Succeeded(id=item, result=fitting, text=text, usage=usage, cost=cost)
         except ValidationError as error:
-            said = f"the answer does not fit {error.title}: {'; '.join(problems(error))}"
-            return Failed(id=item, error=said, text=text, usage=usage, cost=cost)
+            reason = f"the answer does not fit {error.title}: {'; '.join(problems(error))}"
+            return Failed(id=item, error=reason, text=text, usage=usage, cost=cost)
 
     def _call(self, reserved: AICallRecord | None, number: int, result: BatchResult) -> AICallRecord:
-        begun = reserved or blank_record(self._context, BATCH, self._model)
+        base = reserved or blank_record(self._context, BATCH, self._model)
         keep = self._context.content.kept
         return replace(
-            begun,
-            id=f"{begun.id}.{number:06}",
+            base,
+            id=f"{base.id}.{number:06}",
             call_type="batch_item",
             state=CallState.SETTLED if result.cost != 0.0 or result.ok else CallState.FAILED,
             reserved_cost=None,

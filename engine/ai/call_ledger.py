@@ -1,4 +1,10 @@
-"""Records every model call: reserve, send, settle. Replays the answers of earlier attempts."""
+"""The ledger of model calls. A call is reserved, sent and settled; answers of earlier attempts are replayed.
+
+The race: calls of one run are sent at the same time, and together could exceed its budget; and the process may die
+between a call and its record. So the upper bound of the cost is reserved in the store before the call is sent: a cap
+counts open calls too, and a call whose answer is lost stays visible as a reservation. `settle` replaces the reservation
+by the cost, in one transaction. Both writes are shielded: a cancelled caller waits for them, so no answer that was paid
+for is lost. The next attempt gets the stored answer to the same request and does not pay again."""
 
 import asyncio
 import time
@@ -151,7 +157,7 @@ class OpenCall:
         return cost
 
     async def fail(self, error: BaseException) -> None:
-        """The call costs nothing, unless its answer may have been lost on the way: then the reservation stays."""
+        """The cost is 0, or unknown if the provider may have answered: then the reservation stays."""
         if isinstance(error, AICallFailed):
             may_be_charged = error.may_be_charged
         else:

@@ -89,7 +89,7 @@ def _at(call: AICallRecord, tx: Tx) -> AICallRecord:
 
 
 def _why(call: AICallRecord, cap: Cap) -> str:
-    bound = "at a price nobody knows" if call.reserved_cost is None else f"up to ${call.reserved_cost:.6f}"
+    bound = "of unknown cost" if call.reserved_cost is None else f"up to ${call.reserved_cost:.6f}"
     limits = [f"${cap.max_cost:g}"] if cap.max_cost is not None else []
     limits += [f"{cap.max_tokens} tokens"] if cap.max_tokens is not None else []
     return (

@@ -55,7 +55,7 @@ def _in_a_thread[R](make: Callable[[], Coroutine[Any, Any, R]]) -> R:
     def work() -> None:
         try:
             results.append(context.run(asyncio.run, make()))
-        except BaseException as error:  # noqa: BLE001 — whatever it was is raised again in the thread that waits
+        except BaseException as error:  # noqa: BLE001 — it is raised again in the waiting thread
             errors.append(error)
 
     thread = threading.Thread(target=work, name="ai-call")

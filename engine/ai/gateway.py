@@ -202,18 +202,18 @@ def _missing_keys(model: ModelInfo, arguments: Mapping[str, Any]) -> list[str]:
 def _translate(error: Exception, model: ModelInfo) -> AICallFailed:
     from openai import APIConnectionError, APITimeoutError  # noqa: PLC0415 — comes with litellm
 
-    said = f"{model.provider} did not answer {model.key!r}: {_words(error)}"
+    message = f"{model.provider} did not answer {model.key!r}: {_without_key(error)}"
     status = getattr(error, "status_code", None)
     if isinstance(error, APITimeoutError):
-        return AICallFailed(said, status=status, may_be_charged=True)
+        return AICallFailed(message, status=status, may_be_charged=True)
     if isinstance(error, APIConnectionError) or status is None:
-        return AICallFailed(said, may_be_charged=not _never_connected(error))
+        return AICallFailed(message, may_be_charged=not _never_connected(error))
     if status in AGAIN or status >= 500:
-        return AICallFailed(said, status=status)
-    return AICallRefused(said, status=status)
+        return AICallFailed(message, status=status)
+    return AICallRefused(message, status=status)
 
 
-def _words(error: Exception) -> str:
+def _without_key(error: Exception) -> str:
     """The message without the key, which some errors repeat."""
     text = str(getattr(error, "message", error)).splitlines()[0] if str(error) else ""
     return f"{type(error).__name__}: {text[:500]}"

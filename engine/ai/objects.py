@@ -36,7 +36,7 @@ async def generate_typed[T](
     adapter: TypeAdapter[T] = TypeAdapter(schema)
     wanted = schema_document(schema)
     native = model.supports_schema
-    asked = messages if native else [*messages, {"role": "user", "content": _in_words(wanted)}]
+    asked = messages if native else [*messages, {"role": "user", "content": _schema_instruction(wanted)}]
     request = replace(chat_request(model, asked, options), response_format=_format(wanted) if native else None)
     first = await ask(context, request, options, "object")
     try:
@@ -51,8 +51,8 @@ async def generate_typed[T](
 
 
 def not_fitting(model: ModelInfo, error: ValidationError, text: str) -> AIOutputError:
-    said = "; ".join(problems(error))
-    return AIOutputError(f"the answer of {model.key!r} does not fit {error.title}: {said}", text)
+    faults = "; ".join(problems(error))
+    return AIOutputError(f"the answer of {model.key!r} does not fit {error.title}: {faults}", text)
 
 
 def schema_document(schema: Any) -> dict[str, Json]:
@@ -69,7 +69,7 @@ def _format(wanted: dict[str, Json]) -> Json:
     return {"type": "json_schema", "json_schema": {"name": name, "schema": wanted, "strict": False}}
 
 
-def _in_words(wanted: Json) -> str:
+def _schema_instruction(wanted: Json) -> str:
     return f"Answer with JSON that fits this JSON schema, and nothing else:\n{json.dumps(plain(wanted))}"
 
 
@@ -84,8 +84,8 @@ def problems(error: ValidationError) -> list[str]:
 
 
 def _repair(text: str, error: ValidationError) -> Sequence[Message]:
-    said = "\n".join(f"- {problem}" for problem in problems(error))
-    ask_again = f"That does not fit the schema:\n{said}\nAnswer again, with the corrected JSON and nothing else."
+    faults = "\n".join(f"- {problem}" for problem in problems(error))
+    ask_again = f"That does not fit the schema:\n{faults}\nAnswer again, with the corrected JSON and nothing else."
     return [{"role": "assistant", "content": text or "(nothing)"}, {"role": "user", "content": ask_again}]
 
 

@@ -142,9 +142,9 @@ class TextStream:
                 return None
             self._accumulated.add(chunk)
             if chunk.text:
-                told = self._on_chunk(chunk.text) if self._on_chunk else None
-                if inspect.isawaitable(told):
-                    await told
+                result = self._on_chunk(chunk.text) if self._on_chunk else None
+                if inspect.isawaitable(result):
+                    await result
                 return chunk.text
 
     async def _begin(self) -> None:

@@ -145,7 +145,7 @@ async def generate(
         results = [await _run(context, model, call, use) for call in answer.tool_calls] if goes_on else []
         step = _step(len(steps) + 1, billed, results)
         steps.append(step)
-        await _tell(use.on_step, step)
+        await _report_step(use.on_step, step)
         if not goes_on:
             return _result(answer, steps)
         messages += [_assistant(answer), *(result.message() for result in results)]
@@ -190,10 +190,10 @@ def _assistant(answer: ChatAnswer) -> Message:
     }
 
 
-async def _tell(on_step: OnStep | None, step: Step) -> None:
-    told = on_step(step) if on_step else None
-    if inspect.isawaitable(told):
-        await told
+async def _report_step(on_step: OnStep | None, step: Step) -> None:
+    result = on_step(step) if on_step else None
+    if inspect.isawaitable(result):
+        await result
 
 
 async def _run(context: CallContext, model: ModelInfo, call: ToolCall, use: ToolUse) -> ToolResult:

@@ -82,8 +82,8 @@ async def run_tool(call: ToolCall, tools: dict[str, Tool]) -> ToolResult:
     try:
         arguments = wanted.arguments.model_validate_json(call.arguments or "{}")
     except ValidationError as error:
-        said = f"the arguments do not fit: {error}"
-        return ToolResult(call=call, arguments=call.arguments, result=said, error=True)
+        reason = f"the arguments do not fit: {error}"
+        return ToolResult(call=call, arguments=call.arguments, result=reason, error=True)
     given = {name: getattr(arguments, name) for name in type(arguments).model_fields}
     result = await _called(partial(wanted.run, **given), wanted.run)
     return ToolResult(call=call, arguments=arguments.model_dump(mode="json"), result=to_jsonable_python(result))

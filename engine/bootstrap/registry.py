@@ -90,8 +90,8 @@ def _attribute(target: object, what: str) -> object:
 
 def _described(error: Exception) -> str:
     """The error and its line. A syntax error names its line itself."""
-    said = f"{type(error).__name__}: {error}"
+    message = f"{type(error).__name__}: {error}"
     if isinstance(error, SyntaxError):
-        return said
+        return message
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{said}, at {last.filename}:{last.lineno}"
+    return f"{message}, at {last.filename}:{last.lineno}"

@@ -70,8 +70,8 @@ def report(error: Exception, *, as_json: bool, debug: bool) -> int:
         sys.stderr.write(f"error: {failure.message}\n")
     if as_json:
         sentence = failure.message.splitlines()[0] if failure.problems else failure.message
-        said = {"code": failure.code, "message": sentence, "problems": failure.problems}
-        sys.stdout.write(f"{json.dumps({'error': said}, ensure_ascii=False, indent=2)}\n")
+        document = {"code": failure.code, "message": sentence, "problems": failure.problems}
+        sys.stdout.write(f"{json.dumps({'error': document}, ensure_ascii=False, indent=2)}\n")
     return failure.exit_code
 
 

@@ -88,7 +88,7 @@ def one_line(text: str) -> str:
 
 
 def short_id(run_id: str, among: Iterable[str] = ()) -> str:
-    """The shortest prefix that tells the id from the others."""
+    """The shortest prefix that differs from those of the other ids."""
     others = [other for other in among if other != run_id]
     length = SHORT_ID
     while any(other.startswith(run_id[:length]) for other in others) and length < len(run_id):

@@ -92,7 +92,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if isinstance(ending.__context__, BrokenPipeError):
             return _reader_left()
         raise
-    except Exception as error:  # noqa: BLE001 — the last boundary: whatever happened becomes a sentence and a code
+    except Exception as error:  # noqa: BLE001 — the last boundary: every error becomes a sentence and an exit code
         return report(error, as_json=wants_json(words), debug=wants_traceback(words))
     return code if isinstance(code, int) else 0
 

@@ -80,8 +80,8 @@ def see_through(
     if status in ENDED_RUNS:
         return OF_STATUS[status]
     note(f"not ended after {timeout:g} s" if stopped is StopReason.TIMEOUT else "interrupted before the run had ended")
-    again = "go on:   {} run --resume" if worker else "look on: {} runs watch"
-    note(f"  {again.format(invocation.command)} {run_id}\n  give up: {invocation.command} runs cancel {run_id}")
+    again = "resume: {} run --resume" if worker else "watch:  {} runs watch"
+    note(f"  {again.format(invocation.command)} {run_id}\n  cancel: {invocation.command} runs cancel {run_id}")
     return ExitCode.TIMEOUT if stopped is StopReason.TIMEOUT else interruption.exit_code
 
 

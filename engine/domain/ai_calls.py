@@ -9,7 +9,7 @@ from engine.domain.values import Json
 
 
 class CallState(StrEnum):
-    RESERVED = "RESERVED"  # not answered yet, or the process died: the cost is unknown
+    RESERVED = "RESERVED"  # no answer yet, or the process died: the cost is unknown
     SETTLED = "SETTLED"
     FAILED = "FAILED"
 

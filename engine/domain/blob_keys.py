@@ -1,4 +1,4 @@
-"""Keys of blobs. They are checked and never repaired, so that a key means the same in every store."""
+"""Keys of blobs. They are checked, never changed, so that a key is the same in every store."""
 
 import hashlib
 import re
@@ -14,11 +14,11 @@ _NO_SEGMENT = frozenset({"", ".", ".."})
 
 
 def validate_key(key: str) -> str:
-    """Gives the key. Raises `InvalidBlobKey` unless it is relative, plain and without empty segments."""
+    """Returns the key. Raises `InvalidBlobKey` unless it is relative, plain and without empty segments."""
     if not key:
         raise InvalidBlobKey("a blob key must not be empty")
     if found := _FORBIDDEN.search(key):
-        raise InvalidBlobKey(f"blob key {key!r} holds {found.group()!r}; quote names with artifact_name()")
+        raise InvalidBlobKey(f"blob key {key!r} contains {found.group()!r}; quote names with artifact_name()")
     bad = _NO_SEGMENT.intersection(key.split("/"))
     if bad:
         raise InvalidBlobKey(f"blob key {key!r} has the segment {min(bad)!r}; use relative keys like 'a/b.json'")
@@ -43,11 +43,11 @@ def run_prefix(run: RunRecord) -> str:
 
 
 def generation_prefix(run: RunRecord, stage: StageRecord) -> str:
-    """All that one generation of a stage left; a rerun deletes it as a whole."""
+    """The prefix of all blobs of one generation of a stage. A rerun deletes them."""
     return f"{run_prefix(run)}/{stage.stage_id}/{stage.generation}"
 
 
 def claim_prefix(run: RunRecord, stage: StageRecord, lease_token: str) -> str:
-    """Where one attempt writes, so that a late worker never overwrites what another committed."""
+    """The prefix of one claim's blobs. It differs for each claim, so a late worker overwrites no committed blob."""
     claim = hashlib.sha256(lease_token.encode()).hexdigest()[:16]
     return f"{generation_prefix(run, stage)}/{claim}"

@@ -47,13 +47,13 @@ class DefinitionError(EngineError):
 
 
 class SettingsError(EngineError):
-    """An environment variable is missing, unknown or has a value that cannot be used."""
+    """An environment variable is missing, unknown or invalid."""
 
     code = "SETTINGS_ERROR"
 
 
 class InvalidInput(EngineError):
-    """The caller's data was refused before anything was written. `problems` lists every fault found."""
+    """The caller's data was refused before anything was written. `problems` lists every fault."""
 
     code = "INVALID_INPUT"
 

@@ -1,4 +1,4 @@
-"""The stored records, one frozen class per table. Times are aware UTC datetimes; names of durations have the unit."""
+"""The stored records, one frozen class per table. Times are aware UTC datetimes; durations are named with the unit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

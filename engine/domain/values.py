@@ -1,4 +1,4 @@
-"""Values as they are stored: JSON, in a row, in a blob, or collected from the stages of a group.
+"""Stored values: JSON in a row, in a blob, or collected from the stages of a group.
 
 Every store can hold finite numbers, string keys, and text without U+0000 and half surrogate pairs; PostgreSQL's jsonb
 refuses the rest. A row holds a value that may be large as one of
@@ -32,7 +32,7 @@ def inline(value: Json) -> StoredValue:
 
 
 def inlined(stored: StoredValue) -> Json:
-    """The value that `inline` stored."""
+    """The value of an inline stored value."""
     return json.loads(stored["json"])
 
 
@@ -58,7 +58,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def checked(value: Json, what: str) -> Json:
-    """Copies `value` into plain JSON types. Raises `InvalidInput` that names `what` and the place of the fault."""
+    """Copies `value` into plain JSON types. Raises `InvalidInput` with `what` and the path of the fault."""
     match value:
         case None | bool() | int():
             return value

@@ -1,4 +1,4 @@
-"""One claimed job in this process."""
+"""An attempt: a claimed job in this process."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from engine.ports.persistence import Claim
 
 
 class CancelFlag:
-    """Tells a body that its run no longer wants it. Set once, by whoever keeps the lease."""
+    """Signals cancellation to a body. The lease keeper sets it, once."""
 
     __slots__ = ("cancelled",)
 
@@ -18,7 +18,7 @@ class CancelFlag:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What was claimed, what its body recorded, whether it should stop."""
+    """A claim, with the records of its body and its cancellation flag."""
 
     claim: Claim
     recorder: Recorder

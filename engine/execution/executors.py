@@ -1,4 +1,4 @@
-"""Where bodies run."""
+"""Executors of stage bodies."""
 
 import asyncio
 from collections.abc import Collection, Coroutine

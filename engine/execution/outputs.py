@@ -1,4 +1,4 @@
-"""Outputs of earlier stages, as bodies ask for them."""
+"""Outputs of earlier stages for a body."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ from engine.ports.persistence import Claim, Persistence
 
 
 class RunOutputs:
-    """Outputs of the groups before a stage's own, for `ctx.require`. Reads rows once and each blob once, when asked."""
+    """Outputs of earlier groups, for `ctx.require`. Rows and blobs are read once, at the first access."""
 
     def __init__(self, claim: Claim, *, persistence: Persistence, blob_store: BlobStore) -> None:
         self._run_id, self._known = claim.run.id, dict(claim.previous)

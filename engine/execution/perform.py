@@ -1,4 +1,4 @@
-"""Runs one claimed stage: context, body, outcome. No transaction is open and nothing is committed here."""
+"""Runs the body of one claimed stage. No transaction is open, and nothing is committed."""
 
 import json
 import mimetypes
@@ -36,7 +36,7 @@ MOST_MESSAGE, MOST_TRACE = 4_000, 32_000
 
 @dataclass(frozen=True, slots=True)
 class _Body:
-    """An attempt with the code it runs."""
+    """An attempt with its workflow and stage definitions."""
 
     attempt: Attempt
     workflow: Workflow[Any, Any]
@@ -50,9 +50,9 @@ class _Body:
 
 
 def perform(attempt: Attempt, deps: Deps) -> Outcome:
-    """The outcome of the attempt's stage, whatever its body does.
+    """Runs the body and returns its outcome. An error of the body is an outcome too.
 
-    Raises what is not the body's doing: `StoreUnavailable`, and the error of code that cannot be loaded.
+    Raises `StoreUnavailable`, and the error of code that cannot be loaded.
     """
     claim = attempt.claim
     workflow = deps.registry.get_workflow(claim.run.workflow_id)
@@ -80,14 +80,14 @@ def perform(attempt: Attempt, deps: Deps) -> Outcome:
 
 
 def is_ctrl_c(error: BaseException) -> bool:
-    """Whether a person means this process, and not a body itself."""
+    """True for Ctrl-C in this process; False for a KeyboardInterrupt that a body raised in a thread."""
     if not isinstance(error, KeyboardInterrupt) or threading.current_thread() is not threading.main_thread():
         return False
     return signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def failure(error: BaseException, stage: Stage[Any, Any, Any], attempt: Attempt, deps: Deps) -> Failed:
-    """What an exception in or around a body means for the stage: the cause, and whether to try again."""
+    """The outcome of an exception in or around a body, with a retry if the stage's policy allows one."""
     job = attempt.claim.job
     again = job.attempt < job.max_attempts and stage.retry.allows(error)
     delay = stage.retry.delay(job.attempt, deps.ids.random()) if again else None
@@ -95,17 +95,17 @@ def failure(error: BaseException, stage: Stage[Any, Any, Any], attempt: Attempt,
 
 
 def failed_by(error: BaseException) -> Failed:
-    """A failure for good, with the error's type, message and trace in storable form, shortened if need be."""
-    said = traceback.TracebackException.from_exception(error)  # its text can be had even if the error's own cannot
+    """A failure without retry. Type, message and trace of the error are made storable, and shortened."""
+    formatted = traceback.TracebackException.from_exception(error)  # safe even if the error's __str__ raises
     return Failed(
         code=error.code if isinstance(error, EngineError) else "STAGE_FAILED",
-        message=_shortened(plain(f"{type(error).__name__}: {said}"), MOST_MESSAGE),
-        trace=_shortened(plain("".join(said.format())), MOST_TRACE),
+        message=_shortened(plain(f"{type(error).__name__}: {formatted}"), MOST_MESSAGE),
+        trace=_shortened(plain("".join(formatted.format())), MOST_TRACE),
     )
 
 
-def _shortened(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
+def _shortened(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
 
 
 def _warn_of_new_code(body: _Body) -> None:
@@ -158,10 +158,10 @@ def _input(body: _Body) -> Json:
         raise InvalidStageData(
             f"stage {body.stage.id!r} has no input: the output of {', '.join(map(repr, missing))} is missing"
         )
-    return load_value(_of_group_before(body.workflow, claim), blob_store)
+    return load_value(_output_of_previous_group(body.workflow, claim), blob_store)
 
 
-def _of_group_before(workflow: Workflow[Any, Any], claim: Claim) -> StoredValue:
+def _output_of_previous_group(workflow: Workflow[Any, Any], claim: Claim) -> StoredValue:
     """The single stage's output, or an object keyed by stage id in the order of the pipeline."""
     if len(claim.previous) == 1:
         return next(iter(claim.previous.values()))

@@ -1,4 +1,4 @@
-"""Collects what a body says, without I/O in the body's path."""
+"""Buffers the logs, progress and annotations of a body, without I/O."""
 
 import threading
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ MAX_BUFFERED_LOGS = 10_000
 
 
 class Recorder:
-    """Thread-safe buffers of one attempt: logs and progress leave with heartbeats, annotations with the outcome."""
+    """Thread-safe buffers of one attempt. Heartbeats write logs and progress; the finish writes annotations."""
 
     def __init__(self, stage: StageRecord, workflow_id: str, *, clock: Clock, ids: Ids, attempt: int = 0) -> None:
         self._stage, self._workflow_id, self._clock, self._ids = stage, workflow_id, clock, ids
@@ -79,17 +79,17 @@ class Recorder:
 
     @property
     def attempt(self) -> int:
-        """How often the stage's job had been claimed; 0 where nobody says."""
+        """The attempt number of the stage's job; 0 if it is not known."""
         return self._attempt
 
     @property
-    def has_news(self) -> bool:
-        """Whether something waits for the next heartbeat."""
+    def has_unwritten(self) -> bool:
+        """Whether logs or progress wait for the next heartbeat."""
         with self._lock:
             return bool(self._logs) or self._progress is not None
 
     def take(self) -> Recorded:
-        """Logs and progress since the last time, for a heartbeat or the finish to write."""
+        """Takes the buffered logs and progress, for a heartbeat or the finish."""
         with self._lock:
             logs, self._logs = tuple(self._logs), []
             progress, self._progress = self._progress, None
@@ -99,12 +99,12 @@ class Recorder:
         return Recorded(logs=logs, progress=progress)
 
     def take_all(self) -> Recorded:
-        """Everything for the finish: annotations are committed with the outcome."""
+        """Takes logs and progress, and adds all annotations, for the finish."""
         recorded = self.take()
         return Recorded(logs=recorded.logs, progress=recorded.progress, annotations=self.annotations())
 
     def undo_take(self, recorded: Recorded) -> None:
-        """Keeps what could not be written for the next heartbeat; anything newer stays."""
+        """Returns records that could not be written to the buffers. A newer progress is kept."""
         with self._lock:
             self._logs[:0] = recorded.logs
             self._progress = self._progress or recorded.progress

@@ -1,4 +1,4 @@
-"""`ctx.storage`: files of one run in the blob store, and nothing outside its prefix."""
+"""`ctx.storage`: files in the blob store, limited to the prefix of one run."""
 
 from pathlib import Path
 from typing import BinaryIO
@@ -11,7 +11,7 @@ from engine.ports.blob_store import BlobStore
 
 
 class RunStorage:
-    """Names are relative to this generation of this stage; keys from `get_stage_key` of any of the run work too."""
+    """Names are relative to this generation of the stage. Keys from `get_stage_key` of any stage of the run work."""
 
     def __init__(self, run: RunRecord, stage: StageRecord, blob_store: BlobStore) -> None:
         self._run_prefix = run_prefix(run)

@@ -1,6 +1,6 @@
-"""The W3C trace context of a run. Its jobs carry it, so that a trace goes on after a suspension and in other processes.
+"""The W3C trace context of a run. Its jobs carry it, so a trace continues after a suspension and in other processes.
 
-Only OpenTelemetry's API is used: without an SDK in the process nothing is recorded, and what came in is passed on.
+Only OpenTelemetry's API is used. Without an SDK in the process nothing is recorded, and the incoming context is kept.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _TRACER = trace.get_tracer("engine")
 
 
 def current_trace() -> str | None:
-    """The `traceparent` of the span that is active here, if any."""
+    """The `traceparent` of the active span, if any."""
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)
     return carrier.get(_FIELD)
@@ -25,7 +25,7 @@ def current_trace() -> str | None:
 
 @contextmanager
 def stage_span(claim: Claim) -> Iterator[None]:
-    """A span for one attempt of a stage, in the trace its job carries."""
+    """A span for one attempt of a stage, in the trace of its job."""
     job, stage, run = claim.job, claim.stage, claim.run
     parent = _PROPAGATOR.extract({_FIELD: job.trace_context}) if job.trace_context else None
     attributes: dict[str, str | int] = {

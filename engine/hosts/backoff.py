@@ -1,4 +1,4 @@
-"""Backoff for loops whose database or network is away."""
+"""Backoff for loops whose database or network is unavailable."""
 
 import logging
 import threading

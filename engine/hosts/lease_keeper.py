@@ -89,7 +89,7 @@ class LeaseKeeper:
                 self._time_out(attempt)
             elif self._must_leave():
                 self._release_lease(attempt)
-            elif now >= self._renew_at or attempt.recorder.has_news:
+            elif now >= self._renew_at or attempt.recorder.has_unwritten:
                 self._kernel.dispatch(JobHeartbeat(attempt=attempt, lease_seconds=self.lease()))
                 self._renew_at = now + self._options.heartbeat
                 self._look_at = now + self._options.cancel_check

@@ -53,11 +53,11 @@ class ProcessSlot:
             try:
                 self._live()
                 backoff.worked()
-            except Exception as error:  # noqa: BLE001 - a child that died is replaced, whatever came of its job
+            except Exception as error:  # noqa: BLE001 - a dead child is replaced
                 backoff.failed(error)
 
     def _live(self) -> None:
-        """Runs one child to its end. Raises `ChildDied` when it dies before it was told to stop."""
+        """Runs one child to its end. Raises `ChildDied` when it dies without a `Stop`."""
         self._kernel.dispatch(LeaseRelease(worker_ids=(self.worker_id,)))  # leases that an earlier child left
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
@@ -89,7 +89,7 @@ class ProcessSlot:
         while True:
             seen = self._notifications.notification_count
             child.send(Work())
-            while not isinstance(self._hear(child), Idle):
+            while not isinstance(self._receive(child), Idle):
                 if self._config.stopping.is_set() and not told_to_stop:
                     child.send(Stop())
                     told_to_stop = True
@@ -98,7 +98,7 @@ class ProcessSlot:
                 return
             self._notifications.wait(self._config.options.job_poll, since=seen)
 
-    def _hear(self, child: Connection) -> object:
+    def _receive(self, child: Connection) -> object:
         if not child.poll(PATIENCE):
             self._watch()
             return None
@@ -153,7 +153,7 @@ class ProcessSlot:
 
 
 class ChildDied(Exception):
-    """A worker process died before it was told to stop."""
+    """A worker process died without a `Stop`."""
 
     def __init__(self, exitcode: int | None, released: int) -> None:
         super().__init__(f"its process ended with code {exitcode}; {released} leases were released")

@@ -42,7 +42,7 @@ def run_and_wait(
 
     `host` is started before and stopped after; pass None when another host works on the run. `on_stage_change` gets
     each stage record whose status changed. Raises the errors of `run.create`, and `TimeoutError` after `timeout`
-    seconds; the run then goes on.
+    seconds; the run continues.
     """
     created = kernel.dispatch(command.model_copy(update={"start": True}))
     if host is None:

@@ -71,7 +71,7 @@ class ServerlessHost:
     stage with its whole time.
 
     `lease` gives the length of a lease in seconds from now. `on_body` is called before each body, `on_abandoned` when a
-    body was given up but still holds its thread: the process should not be used again.
+    body was abandoned and still occupies its thread: the process should not be reused.
     """
 
     def __init__(

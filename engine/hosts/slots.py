@@ -86,7 +86,7 @@ class ThreadSlot:
                         self._left_over = False
                     self._turn(runner)
                     backoff.worked()
-                except Exception as error:  # noqa: BLE001 - a database that is away must not end the worker
+                except Exception as error:  # noqa: BLE001 - an unavailable database must not end the worker
                     self._left_over = True
                     backoff.failed(error)
 

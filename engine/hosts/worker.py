@@ -1,4 +1,9 @@
-"""A long-running host, for a container or a laptop."""
+"""A long-running host, for a container or a laptop.
+
+Slots run bodies. One more thread runs the maintenance tick, dispatches timers and publishes events, so a long body
+delays none of them. The race is in `stop`: a body that is cancelled raises an error, and its slot would commit this
+error as the outcome of the stage. So the leases of late bodies are released first, uncounted. Their tokens are then
+invalid, the late finish is refused as a ghost, and another worker runs the stage again."""
 
 import logging
 import os
@@ -29,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 LONGEST_SLEEP = 0.25
-"""Seconds between two looks at the timers."""
+"""The longest time in seconds between two checks of the timers."""
 
 
 class Timers(Protocol):
@@ -81,7 +86,7 @@ class WorkerHost:
         self._started_at = 0.0
 
     def start(self) -> None:
-        """Returns at once; the work goes on in threads, or child processes."""
+        """Starts the threads, or child processes, and returns."""
         self._started_at = time.monotonic()
         self._orchestration.start()
         for slot in self._slots:
@@ -95,7 +100,7 @@ class WorkerHost:
         end = time.monotonic() + grace
         late = [slot for slot in self._slots if not slot.join(max(0.0, end - time.monotonic()))]
         if late:
-            # Before the bodies are cancelled, so that a cancelled body's error is a ghost and not the stage's outcome.
+            # Before `abandon` cancels the bodies, so that the error of a cancelled body is refused as a ghost.
             self._kernel.dispatch(LeaseRelease(worker_ids=tuple(slot.worker_id for slot in late), uncounted=True))
         for slot in late:
             slot.abandon()
@@ -116,11 +121,11 @@ class WorkerHost:
         """Starts, waits for SIGTERM or SIGINT, and stops. Call it in the main thread. Gives the result of `stop`."""
         signalled = threading.Event()
 
-        def note(_number: int, _frame: FrameType | None) -> None:
+        def on_signal(_number: int, _frame: FrameType | None) -> None:
             signalled.set()
 
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, note)
+            signal.signal(number, on_signal)
         self.start()
         signalled.wait()
         return self.stop(grace)
@@ -155,7 +160,7 @@ class WorkerHost:
                 self._fire_timers()
                 self._flush(self._sleep(next_tick))
                 backoff.worked()
-            except Exception as error:  # noqa: BLE001 - a database that is away must not end the maintenance
+            except Exception as error:  # noqa: BLE001 - an unavailable database must not end the thread
                 backoff.failed(error)
         self._last_flush()
 
@@ -192,5 +197,5 @@ class WorkerHost:
     def _last_flush(self) -> None:
         try:
             self._flush(None)
-        except Exception:  # the next host publishes what stays in the outbox
+        except Exception:  # the next host publishes the remaining events
             logger.exception("the last flush failed")

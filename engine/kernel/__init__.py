@@ -1,4 +1,4 @@
-"""The command kernel: what hosts, tools and tests import."""
+"""The command kernel: the names that hosts, tools and tests import."""
 
 from engine.domain.annotations import ActorInput, AnnotationInput
 from engine.domain.events import (

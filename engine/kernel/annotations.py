@@ -1,4 +1,4 @@
-"""Facts about runs and stages, attached from outside and asked for later."""
+"""Annotations of runs and stages: attach and list."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -50,9 +50,10 @@ class Annotations:
         idempotency_key: str | None = None,
         emit_event: bool = False,
     ) -> None:
-        """Attaches facts in one transaction; repeats under one idempotency key are skipped, their events too. Raises
-        `NotFound` for an unknown run and `InvalidInput` for values that are not
-        JSON."""
+        """Attaches annotations in one transaction. Repeats under one idempotency key are skipped, with their events.
+
+        Raises `NotFound` for an unknown run, and `InvalidInput` for a value that is not JSON.
+        """
         given = AnnotationInput(
             attributes=checked(attributes, "annotation"),
             actor=ActorInput.model_validate(actor) if actor else None,

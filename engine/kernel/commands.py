@@ -1,6 +1,6 @@
-"""Every command, beside its result. Their `type` strings and field names are wire and database format.
+"""All commands with their results. Their `type` strings and field names are wire and database format.
 
-Durations are plain seconds here, because commands cross wires.
+Durations are plain seconds, because commands are sent as JSON.
 """
 
 from collections.abc import Mapping
@@ -18,13 +18,13 @@ MOST_AT_ONCE = 10_000
 
 
 class Result(BaseModel):
-    """The answer of a command."""
+    """The result of a command."""
 
     model_config = ConfigDict(frozen=True)
 
 
 class Command[R](BaseModel):
-    """An order to the kernel; `R` is the type of its answer."""
+    """A request to the kernel; `R` is the type of its result."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,8 +39,8 @@ class RunCreateResult(Result):
 class RunCreate(Command[RunCreateResult]):
     """Create a run; with `start`, also make its first jobs in the same transaction.
 
-    `trace_context`: the W3C traceparent the run belongs to; the active span's, when not given. Only a run that is
-    started at once keeps it.
+    `trace_context`: the W3C traceparent of the run; by default that of the active span. Only a run that is started at
+    once keeps it.
     """
 
     type: Literal["run.create"] = "run.create"
@@ -68,7 +68,7 @@ class RunClaimPendingResult(Result):
 
 
 class RunClaimPending(Command[RunClaimPendingResult]):
-    """Start PENDING runs: first records and jobs, one transaction a run."""
+    """Start PENDING runs: create their first stage records and jobs, in one transaction for each run."""
 
     type: Literal["run.claimPending"] = "run.claimPending"
     worker_id: str
@@ -76,7 +76,7 @@ class RunClaimPending(Command[RunClaimPendingResult]):
 
 
 class JobExecuteResult(Result):
-    """`ghost`: nothing was written, because the attempt is not (or no longer) the one that may."""
+    """`ghost`: nothing was written, because the attempt does not hold the job."""
 
     outcome: Literal["completed", "suspended", "failed"]
     output: Any = None
@@ -87,9 +87,9 @@ class JobExecuteResult(Result):
 
 
 class JobExecute(Command[JobExecuteResult]):
-    """Run one stage of one run, start to finish.
+    """Run one stage of one run, from claim to finish.
 
-    Run and stage decide; `workflow_id` and `config` are part of the message, but what was stored with the run is used.
+    `workflow_id` and `config` are part of the message, but those stored with the run are used.
     """
 
     type: Literal["job.execute"] = "job.execute"
@@ -108,7 +108,7 @@ class RunTransitionResult(Result):
 
 
 class RunTransition(Command[RunTransitionResult]):
-    """Advance or end a run whose current group has nothing left to do."""
+    """Advance or end a run whose current group is finished."""
 
     type: Literal["run.transition"] = "run.transition"
     workflow_run_id: str
@@ -119,7 +119,7 @@ class RunCancelResult(Result):
 
 
 class RunCancel(Command[RunCancelResult]):
-    """Cancel a run with all that is open in it."""
+    """Cancel a run with all its open stages and jobs."""
 
     type: Literal["run.cancel"] = "run.cancel"
     workflow_run_id: str
@@ -150,7 +150,7 @@ class StagePollSuspendedResult(Result):
 
 
 class StagePollSuspended(Command[StagePollSuspendedResult]):
-    """Ask suspended stages that are due whether their batch is ready; `stage_record_id` names one."""
+    """Check the completion of suspended stages that are due; `stage_record_id` selects one."""
 
     type: Literal["stage.pollSuspended"] = "stage.pollSuspended"
     max_checks: int = Field(default=50, ge=1, le=MOST_AT_ONCE)
@@ -163,10 +163,10 @@ class LeaseReapStaleResult(Result):
 
 
 class LeaseReapStale(Command[LeaseReapStaleResult]):
-    """Release leases that have run out.
+    """Release expired leases.
 
-    A lease is renewed to `stale_threshold` seconds ahead, so one that has run out is stale: the threshold is a
-    property of the lease. A value above the default waits that much longer.
+    The default threshold is the length of a lease: a lease is stale as soon as it has expired. A larger threshold waits
+    for the difference after the expiry.
     """
 
     type: Literal["lease.reapStale"] = "lease.reapStale"
@@ -195,7 +195,7 @@ class OutboxFlushResult(Result):
 
 
 class OutboxFlush(Command[OutboxFlushResult]):
-    """Publish events that wait in the outbox, in order per run."""
+    """Publish open events of the outbox, in the order of each run."""
 
     type: Literal["outbox.flush"] = "outbox.flush"
     max_events: int = Field(default=100, ge=1, le=MOST_AT_ONCE)
@@ -207,7 +207,7 @@ class PluginReplayDLQResult(Result):
 
 
 class PluginReplayDLQ(Command[PluginReplayDLQResult]):
-    """Take dead letters back into the outbox; the next flush publishes them."""
+    """Redrive dead letters into the outbox; the next flush publishes them."""
 
     type: Literal["plugin.replayDLQ"] = "plugin.replayDLQ"
     max_events: int = Field(default=100, ge=1, le=MOST_AT_ONCE)
@@ -215,9 +215,9 @@ class PluginReplayDLQ(Command[PluginReplayDLQResult]):
 
 
 class RunReconcileResult(Result):
-    """`next_due`: when the run next needs somebody; None when nothing in it waits for a time.
+    """`next_due`: the earliest due job, lease end or poll of the run; None if it has none.
 
-    `leased_until`: when the last lease in the run ends; None when nobody holds one.
+    `leased_until`: the end of the last lease in the run; None if no job is leased.
     """
 
     status: RunStatus | None
@@ -226,7 +226,7 @@ class RunReconcileResult(Result):
 
 
 class RunReconcile(Command[RunReconcileResult]):
-    """Do whatever one run needs now: stale leases, due polls, missing jobs, transition, events."""
+    """Repair and advance one run: stale leases, due polls, missing jobs, transition, events."""
 
     type: Literal["run.reconcile"] = "run.reconcile"
     workflow_run_id: str
@@ -252,7 +252,7 @@ _ADAPTER: TypeAdapter[AnyCommand] = TypeAdapter(AnyCommand)
 
 
 def parse_command(document: Mapping[str, Json]) -> AnyCommand:
-    """The command a JSON document stands for. Raises `InvalidInput` listing every problem."""
+    """Raises `InvalidInput` with every problem of the document."""
     try:
         return _ADAPTER.validate_python(dict(document))
     except ValidationError as error:

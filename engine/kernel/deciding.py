@@ -1,4 +1,4 @@
-"""Reads what a decision needs, and commits it."""
+"""Reads the rows for a decision, and commits its result."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ from engine.transitions.snapshots import RunSnapshot, StageSnapshot
 
 
 def read_run(run_id: str, persistence: Persistence) -> RunSnapshot | None:
-    """The run as it was at one moment; nothing is locked."""
+    """A consistent snapshot of the run, without locks."""
 
     def read(tx: Tx) -> RunSnapshot | None:
         run = tx.runs.find(run_id)
@@ -25,7 +25,7 @@ def read_run(run_id: str, persistence: Persistence) -> RunSnapshot | None:
 
 
 def decide_run(run_id: str, decide: Callable[[RunSnapshot], Changes | Refused], deps: Deps) -> Written | Refused:
-    """Decides with the whole run under its lock. A write whose answer was lost counts as written."""
+    """Decides from the whole run, under its lock. A write whose answer was lost counts as written."""
     made: list[tuple[RunRecord, Changes]] = []
 
     def decision(locked: LockedRun) -> Changes | Refused:
@@ -58,9 +58,9 @@ def decide_stage(
     annotations: Sequence[AnnotationDraft] = (),
     whole: bool = False,
 ) -> Written | Refused:
-    """Decides about one job and its stage under the run's lock; reads the others, and annotations, only if needed.
+    """Decides from one job and its stage, under the run's lock. Other rows and annotations are read only if needed.
 
-    With `whole` all rows of the run are read with the lock, as they are going to be needed.
+    `whole`: read all rows of the run together with the lock, because the decision needs them.
     """
 
     def decision(locked: LockedRun) -> Changes | Refused:
@@ -79,7 +79,7 @@ def decide_stage(
 
 
 def known_annotations(drafts: Sequence[AnnotationDraft], locked: LockedRun) -> KnownAnnotations:
-    """Which of them the run has already."""
+    """Those of the drafts' annotations that are stored already."""
     keys = {(draft.record.workflow_run_id, draft.record.key) for draft in drafts}
     rows = (row for run_id, key in keys for row in locked.tx.annotations.of_run(run_id, AnnotationFilter(key=key)))
     return frozenset((row.key, row.idempotency_key) for row in rows if row.idempotency_key is not None)
@@ -90,7 +90,7 @@ def whole_run(locked: LockedRun, run: RunRecord) -> RunSnapshot:
 
 
 def earlier_spending(stage: StageRecord, deps: Deps) -> Mapping[str, Spent]:
-    """What earlier generations of the run's stages cost, by stage id. Only a rerun has any: others need no look."""
+    """The cost of earlier generations, by stage id. Only a rerun has earlier generations; other runs read nothing."""
     if stage.generation == 0:
         return {}
     return deps.persistence.read(lambda tx: tx.ai_calls.spent(stage.workflow_run_id))

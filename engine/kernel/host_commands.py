@@ -1,6 +1,6 @@
-"""The internal commands hosts use: take a job, keep it alive, finish it and maybe go on with the next stage.
+"""The internal commands of hosts: claim a job, renew its lease, finish it, continue with the next stage.
 
-They carry live objects, so they have no JSON form.
+They contain Python objects, so they have no JSON form.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class Internal[R]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStart(Internal[Attempt | NoClaim]):
-    """Claim a job: the one named, or the most urgent due one of the pools (of one run, if given)."""
+    """Claim a job: that with `job_id`, or the first due one of the pools (of one run, if given)."""
 
     worker_id: str
     lease_seconds: float
@@ -39,7 +39,7 @@ class LeaseState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobHeartbeat(Internal[LeaseState]):
-    """Renew the lease and write the logs and progress recorded since the last time."""
+    """Renew the lease, and write logs and progress since the last heartbeat."""
 
     attempt: Attempt
     lease_seconds: float
@@ -47,7 +47,7 @@ class JobHeartbeat(Internal[LeaseState]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """How an attempt ended. `next` is the following stage, claimed already."""
+    """The outcome of an attempt. `next` is the attempt of the next stage, claimed already."""
 
     outcome: Outcome | Ghost
     next: Attempt | None = None
@@ -65,7 +65,7 @@ class JobFinish(Internal[Finished]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRelease(Internal[bool]):
-    """Release the lease of an attempt that does not count: the job is PENDING again, and due in `seconds`."""
+    """Release the lease uncounted: the job is PENDING again, and due in `seconds`."""
 
     attempt: Attempt
     seconds: float = 0.0
@@ -74,7 +74,7 @@ class JobRelease(Internal[bool]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobTimeout(Internal[bool]):
-    """A body ran past its time: the attempt fails with `StageTimeout`, so that its late result cannot be committed."""
+    """Fail an attempt with `StageTimeout`, so that its late result cannot be committed."""
 
     workflow_run_id: str
     job_id: str
@@ -84,7 +84,7 @@ class JobTimeout(Internal[bool]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseRenewal(Internal[bool]):
-    """Renew a lease from outside of the process that runs the body. False when it is lost or not wanted any more."""
+    """Renew a lease from the parent of the process that runs the body. False if it is lost or the run has ended."""
 
     workflow_run_id: str
     job_id: str
@@ -94,7 +94,7 @@ class LeaseRenewal(Internal[bool]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseRelease(Internal[int]):
-    """Release every lease of these workers at once: they are dead, or (`uncounted`) they give their jobs up."""
+    """Release all leases of these workers. `uncounted`: the workers are alive and return their jobs."""
 
     worker_ids: tuple[str, ...]
     uncounted: bool = False

@@ -1,4 +1,4 @@
-"""What a caller's key stands for: the same request again answers the same, another request is refused."""
+"""Idempotency keys: a repeated request gets the first result, another request under the same key is refused."""
 
 import hashlib
 import json
@@ -16,14 +16,14 @@ IN_PROGRESS_FOR = timedelta(minutes=10)
 
 
 def request_hash(command: Command[Any]) -> str:
-    """SHA-256 of the command's canonical JSON, without its key and the trace it came in."""
+    """SHA-256 of the command's canonical JSON, without idempotency key and trace context."""
     document = command.model_dump(mode="json", exclude={"idempotency_key", "trace_context"})
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def done_key(command: Command[Any], key: str, result: Result, deps: Deps, tenant: str | None) -> KeyRecord:
-    """The record a command writes in its own transaction, with its result."""
+    """The record of a finished command. It is written in the command's own transaction."""
     return KeyRecord(
         tenant=tenant or NO_TENANT,
         command_type=command.type,
@@ -36,15 +36,15 @@ def done_key(command: Command[Any], key: str, result: Result, deps: Deps, tenant
 
 
 def check_same_request(found: KeyRecord, command: Command[Any]) -> None:
-    """Raises `IdempotencyConflictError` when the key was used for something else."""
+    """Raises `IdempotencyConflictError` when the key belongs to another request."""
     if found.request_hash != request_hash(command):
         raise IdempotencyConflictError(found.key, found.command_type)
 
 
 def acquire(command: Command[Any], key: str, deps: Deps, tenant: str | None) -> KeyRecord:
-    """Marks the key as in progress, or gives the record of the call that is done.
+    """Marks the key as in progress, or returns the record of a finished call.
 
-    Raises `IdempotencyInProgressError` while another call holds it; a holder older than ten minutes is replaced.
+    Raises `IdempotencyInProgressError` while another call is in progress, for at most ten minutes.
     """
     now = deps.clock.now()
     mine = KeyRecord(

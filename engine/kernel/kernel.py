@@ -1,4 +1,4 @@
-"""The dispatcher: a command in, its result out."""
+"""The dispatcher of commands."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -23,7 +23,7 @@ from engine.transitions.facts import Outcome
 class Kernel:
     """Executes commands over the ports in `deps`. Holds no state, no thread, no timer; safe to share between threads.
 
-    `annotations` attaches and lists facts about runs; `reads` is the read side.
+    `annotations` attaches and lists annotations; `reads` is the read side.
     """
 
     def __init__(self, deps: Deps) -> None:
@@ -36,20 +36,19 @@ class Kernel:
     @overload
     def dispatch(self, command: Mapping[str, Any]) -> Any: ...
     def dispatch(self, command: Command[Any] | Internal[Any] | Mapping[str, Any]) -> Any:
-        """Executes a command object, or its JSON form, and gives its result.
+        """Executes a command object, or its JSON form, and returns its result.
 
-        Raises the `EngineError` that says why nothing was done: `InvalidInput` (with every problem), `NotFound`, a
-        `RefusedError`, or `StoreUnavailable`.
+        Raises `InvalidInput` (with every problem), `NotFound`, a `RefusedError` or `StoreUnavailable`.
         """
         if isinstance(command, Mapping):
             command = parse_command(command)
         route = ROUTES.get(type(command))
         if route is None:
-            raise InvalidInput(f"{command!r} is no command; give one of engine.kernel, or its JSON form")
+            raise InvalidInput(f"{command!r} is not a command; pass one of engine.kernel, or its JSON form")
         return route(command, self.deps)
 
     def overdue_jobs(self, limit: int, *, older_than: float) -> Sequence[JobNotification]:
-        """Notifications for jobs that have been due for so many seconds, in pools this deployment has."""
+        """Notifications for jobs that have been due for `older_than` seconds, in the pools of this deployment."""
 
         def read(tx: Tx) -> Sequence[JobNotification]:
             before = tx.now() - timedelta(seconds=older_than)
@@ -59,17 +58,19 @@ class Kernel:
         return self.deps.persistence.read(read)
 
     def is_unwanted(self, attempt: Attempt) -> bool:
-        """Whether the attempt's run is cancelled, over, or failing, so that its body should stop."""
+        """Whether the body should stop, because its run has ended or is failing."""
         run = self.deps.persistence.read(lambda tx: tx.runs.find(attempt.claim.run.id))
         return run is None or run.status is not RunStatus.RUNNING or run.failure_code is not None
 
     def timeout_of(self, attempt: Attempt) -> float | None:
-        """Seconds the attempt's body may take; None means no limit."""
+        """The timeout of the attempt's body in seconds; None means no limit."""
         workflow = self.deps.registry.get_workflow(attempt.claim.run.workflow_id)
         stage = workflow.get_stage(attempt.claim.stage.stage_id) if workflow else None
         return self.deps.timeout_of(stage) if stage else None
 
     def perform(self, attempt: Attempt) -> Outcome:
-        """Runs the body of a claimed stage; commits nothing. What the body raises is its outcome; `StoreUnavailable`,
-        and the error of code that cannot be loaded, are raised."""
+        """Runs the body of a claimed stage and commits nothing. An error of the body is its outcome.
+
+        Raises `StoreUnavailable`, and the error of code that cannot be loaded.
+        """
         return perform(attempt, self.deps)

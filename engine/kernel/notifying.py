@@ -1,4 +1,4 @@
-"""Notifies workers of jobs that are committed, so that a lost notification costs time and nothing else."""
+"""Notifies workers of committed jobs. A lost notification costs time only."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -17,10 +17,10 @@ def schedule_wakeup(run_id: str, at: datetime, deps: Deps) -> None:
 
 
 def notify(notifications: Sequence[JobNotification], deps: Deps, *, waiting_since: datetime | None = None) -> None:
-    """Notifies, and before that schedules a look at each run in case nobody comes.
+    """Schedules a wake-up of each run, in case the notification is lost, and then notifies.
 
-    Callers answer for a message of their own until this returns, so a crash in between is noticed by its redelivery.
-    The longer the jobs have waited the later is the look, so that a long queue is not notified of over and over.
+    A caller acknowledges its own message only after this returns, so a crash here causes a redelivery. The wake-up is
+    later the longer the jobs have waited, so that a backlog is not notified again and again.
     """
     if not notifications:
         return

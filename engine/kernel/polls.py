@@ -1,4 +1,4 @@
-"""Asks one suspended stage whether its batch is ready, and commits the answer."""
+"""Polls one suspended stage: runs its completion check and commits the answer."""
 
 import asyncio
 import inspect
@@ -59,10 +59,10 @@ class _Poll:
 
 
 def poll_stage(record_id: str, deps: Deps) -> Polled:
-    """Claims the stage so that no other poller checks it too, checks outside any transaction, commits in one."""
+    """Takes the poll claim, so that no other poller checks the stage, runs the check, and commits its answer."""
     poll = _claim(record_id, deps)
     if poll is None:
-        _look_after_the_other(record_id, deps)
+        _poll_after_other_claim(record_id, deps)
         return Polled.NOT_MINE
     answer = _check(poll)
     if answer is None or isinstance(answer, NotReady):
@@ -70,14 +70,16 @@ def poll_stage(record_id: str, deps: Deps) -> Polled:
     return _end(poll, answer)
 
 
-def _look_after_the_other(record_id: str, deps: Deps) -> None:
-    """Whoever is polling may be dead, and the message that asked now is deleted: it must not be the last one."""
-    stage = deps.persistence.read(lambda tx: tx.stages.get(record_id))
-    if stage.status is StageStatus.SUSPENDED and stage.poll_until is not None and stage.poll_until > deps.clock.now():
-        deps.scheduler.wake(_again(stage), stage.poll_until)
+def _poll_after_other_claim(record_id: str, deps: Deps) -> None:
+    """Schedules a poll at the end of another poller's claim: it may be dead, and no other message would follow."""
+    stage = deps.persistence.read(lambda tx: tx.stages.find(record_id))
+    if stage is None or stage.status is not StageStatus.SUSPENDED:
+        return
+    if stage.poll_until is not None and stage.poll_until > deps.clock.now():
+        deps.scheduler.wake(_poll_command(stage), stage.poll_until)
 
 
-def _again(stage: StageRecord) -> Mapping[str, Any]:
+def _poll_command(stage: StageRecord) -> Mapping[str, Any]:
     command = StagePollSuspended(stage_record_id=stage.id, workflow_run_id=stage.workflow_run_id, max_checks=1)
     return command.model_dump(mode="json")
 
@@ -101,19 +103,19 @@ def _claim(record_id: str, deps: Deps) -> _Poll | None:
 def _check(poll: _Poll) -> Completed | Failed | NotReady | None:
     try:
         stage = _stage(poll)
-        answer = _ask(poll, stage)
+        answer = _run_check(poll, stage)
         match answer:
             case Ready():
                 return _ready(poll, stage, answer)
             case BatchFailed():
                 return Failed(code="BATCH_FAILED", message=plain(f"BatchFailed: {answer.error}"))
             case NotReady():
-                return _in_time(poll) or answer
+                return _timed_out(poll) or answer
             case _:
                 raise InvalidStageData(
                     f"check_completion of stage {stage.id!r} returned {answer!r}; return Ready, NotReady or BatchFailed"
                 )
-    except (StoreUnavailable, DefinitionError, SettingsError):  # a store that is away, code that cannot be loaded
+    except (StoreUnavailable, DefinitionError, SettingsError):  # an unavailable store, or code that cannot be loaded
         raise
     except BaseException as error:  # a completion check may raise anything; it is recorded
         if is_ctrl_c(error):
@@ -121,17 +123,17 @@ def _check(poll: _Poll) -> Completed | Failed | NotReady | None:
         return failed_by(error)
 
 
-def _ask(poll: _Poll, stage: Stage[Any, Any, Any]) -> object:
+def _run_check(poll: _Poll, stage: Stage[Any, Any, Any]) -> object:
     assert stage.check is not None, "an async-batch stage cannot be built without its check"
     answer = stage.check(_state(poll), _context(poll, stage))
-    return asyncio.run(_awaited(answer)) if inspect.isawaitable(answer) else answer
+    return asyncio.run(_await(answer)) if inspect.isawaitable(answer) else answer
 
 
-async def _awaited(answer: Awaitable[object]) -> object:
+async def _await(answer: Awaitable[object]) -> object:
     return await answer
 
 
-def _in_time(poll: _Poll) -> Failed | None:
+def _timed_out(poll: _Poll) -> Failed | None:
     until = poll.stage.max_wait_until
     if until is None or poll.deps.clock.now() < until:
         return None
@@ -195,7 +197,7 @@ def _keep_waiting(poll: _Poll, answer: NotReady | None) -> Polled:
     next_poll = context.at + timedelta(seconds=wait)
     if poll.stage.max_wait_until is not None:
         next_poll = min(next_poll, poll.stage.max_wait_until)
-    deps.scheduler.wake(_again(poll.stage), next_poll)
+    deps.scheduler.wake(_poll_command(poll.stage), next_poll)
     recorded = poll.recorder.take_all()
     if needs_known(recorded.annotations):
         written = decide_stage(

@@ -1,4 +1,4 @@
-"""Removes what is old or belongs to nobody, in bounded batches."""
+"""Deletes old runs, old idempotency keys and orphaned blobs, in bounded batches."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from engine.ports.transaction import RunFilter, Tx
 
 BATCH = 100
 LATE_WORKER = timedelta(hours=1)
-"""A worker that lost its run may still be writing for so long after its lease."""
+"""The time after the end of its lease in which a late worker may still write blobs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,17 +24,19 @@ class Pruned:
 
 
 def prune(deps: Deps, older_than: timedelta, *, lease: timedelta) -> Pruned:
-    """Deletes runs that ended longer ago than that, with rows and blobs, idempotency keys of the same age, and blobs
-    of other ended runs that no row refers to. May be stopped and called again at any time."""
-    runs, blobs = _old_runs(deps, older_than)
+    """Deletes runs that ended before `older_than`, idempotency keys of that age, and orphaned blobs of ended runs.
+
+    It can be interrupted and repeated at any time.
+    """
+    runs, blobs = _delete_old_runs(deps, older_than)
     before, keys = deps.clock.now() - older_than, 0
     while deleted := deps.persistence.transact(lambda tx: tx.keys.prune(before, BATCH)):
         keys += deleted
-    return Pruned(runs=runs, blobs=blobs + _orphans(deps, lease), keys=keys)
+    return Pruned(runs=runs, blobs=blobs + _delete_orphans(deps, lease), keys=keys)
 
 
-def _old_runs(deps: Deps, older_than: timedelta) -> tuple[int, int]:
-    """Blobs go first: what a crash leaves is found again by its rows."""
+def _delete_old_runs(deps: Deps, older_than: timedelta) -> tuple[int, int]:
+    """Blobs are deleted first: after a crash the rows still lead to the rest."""
     before = deps.clock.now() - older_than
     runs = blobs = 0
     while batch := deps.persistence.read(lambda tx: tx.runs.ended(before, BATCH)):
@@ -45,7 +47,7 @@ def _old_runs(deps: Deps, older_than: timedelta) -> tuple[int, int]:
     return runs, blobs
 
 
-def _orphans(deps: Deps, lease: timedelta) -> int:
+def _delete_orphans(deps: Deps, lease: timedelta) -> int:
     quiet_since = deps.clock.now() - lease - LATE_WORKER
     deleted = 0
     for run in _ended_runs(deps):
@@ -53,7 +55,7 @@ def _orphans(deps: Deps, lease: timedelta) -> int:
         slowest = timedelta(seconds=max(timeouts, default=0.0))
         if run.completed_at is None or run.completed_at > quiet_since - slowest:
             continue
-        kept = _referred(run, deps)
+        kept = _referenced_keys(run, deps)
         for key in [key for key in deps.blob_store.list(run_prefix(run)) if _is_result(key) and key not in kept]:
             deps.blob_store.delete(key)
             deleted += 1
@@ -68,11 +70,11 @@ def _ended_runs(deps: Deps) -> Iterator[RunRecord]:
 
 
 def _is_result(key: str) -> bool:
-    """Whether an attempt wrote it as its result; what bodies keep in `ctx.storage` is theirs."""
+    """Whether the blob is an output or artifact. Files of `ctx.storage` belong to the author."""
     return key.endswith("/output.json") or "/artifacts/" in key
 
 
-def _referred(run: RunRecord, deps: Deps) -> set[str]:
+def _referenced_keys(run: RunRecord, deps: Deps) -> set[str]:
     def read(tx: Tx) -> set[str]:
         stored = [run.input, run.output]
         for stage in tx.stages.of_run(run.id):

@@ -1,4 +1,4 @@
-"""Which function handles which command: the one table."""
+"""The handler of each command."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Moves one run on when its current group has nothing left to do; repairs what a crash left half done."""
+"""Advances, completes, fails and repairs one run, outside of the finish of a stage."""
 
 from engine.domain.lifecycle import RunStatus
 from engine.domain.records import JobRecord
@@ -21,7 +21,7 @@ def transition(command: RunTransition, deps: Deps) -> RunTransitionResult:
 
 
 def transition_run(snapshot: RunSnapshot, deps: Deps) -> RunTransitionResult:
-    """Advances, completes or fails the run if it is time. Decided again under the run's lock: of two, one wins."""
+    """Advances, completes or fails a run without open jobs. The decision is repeated under the run's lock."""
     run, workflow = snapshot.run, deps.registry.get_workflow(snapshot.run.workflow_id)
     if need_of(snapshot, workflow) not in {Need.FAIL, Need.ADVANCE}:
         return NOOP
@@ -36,7 +36,7 @@ def transition_run(snapshot: RunSnapshot, deps: Deps) -> RunTransitionResult:
 
 
 def _answer(changes: Changes) -> RunTransitionResult:
-    assert isinstance(changes.run, RunUpdate), "a transition of a run changes its row"
+    assert isinstance(changes.run, RunUpdate), "a transition of a run updates its row"
     match changes.run.set.get("status"):
         case RunStatus.FAILED:
             return RunTransitionResult(action="failed")
@@ -47,7 +47,7 @@ def _answer(changes: Changes) -> RunTransitionResult:
 
 
 def fail_run(run_id: str, code: str, message: str, deps: Deps, *, version: int | None = None) -> bool:
-    """FAILED with that cause, and all that is open in it CANCELLED. With `version` only a run that has not moved on."""
+    """Fails the run and cancels its open stages and jobs. With `version`, only if the run still has that version."""
     context = DecisionContext.of(deps.clock, deps.ids)
 
     def decide(snapshot: RunSnapshot) -> Changes | Refused:
@@ -59,7 +59,7 @@ def fail_run(run_id: str, code: str, message: str, deps: Deps, *, version: int |
 
 
 def recreate_missing_jobs(snapshot: RunSnapshot, deps: Deps) -> bool:
-    """Gives PENDING stages that lost their job a new one."""
+    """Inserts a job for each PENDING stage that has none."""
     run, workflow = snapshot.run, deps.registry.get_workflow(snapshot.run.workflow_id)
     context = DecisionContext.of(deps.clock, deps.ids, trace=snapshot.trace)
     written = decide_run(run.id, lambda locked: advance_run.recreate_missing_jobs(locked, workflow, context), deps)

@@ -1,4 +1,4 @@
-"""Turns a PENDING run into a RUNNING one with its first records and jobs."""
+"""Starts PENDING runs: creates their first stage records and jobs."""
 
 import logging
 
@@ -24,9 +24,9 @@ def claim_pending(command: RunClaimPending, deps: Deps) -> RunClaimPendingResult
 
 
 def start_run(run: RunRecord, deps: Deps) -> ClaimedRun | None:
-    """One transaction. A run that cannot start is FAILED with its cause; None when it did not start, or not here.
+    """Starts the run in one transaction. Fails a run that cannot start.
 
-    Raises `StoreUnavailable`: that is no fault of the run.
+    None if the run failed, or was started by another process. Raises `StoreUnavailable`, which does not fail the run.
     """
     try:
         return _start(run, deps)
@@ -34,23 +34,23 @@ def start_run(run: RunRecord, deps: Deps) -> ClaimedRun | None:
         raise
     except Exception as error:  # one bad run must not keep the others from starting
         logger.exception("run %s could not be claimed", run.id)
-        _give_up(run, "CLAIM_FAILED", f"{type(error).__name__}: {error}", deps)
+        _fail_start(run, "CLAIM_FAILED", f"{type(error).__name__}: {error}", deps)
         return None
 
 
 def _start(run: RunRecord, deps: Deps) -> ClaimedRun | None:
     workflow = deps.registry.get_workflow(run.workflow_id)
     if workflow is None:
-        _give_up(run, "WORKFLOW_NOT_FOUND", f"workflow {run.workflow_id!r} is not registered", deps)
+        _fail_start(run, "WORKFLOW_NOT_FOUND", f"workflow {run.workflow_id!r} is not registered", deps)
         return None
     if workflow.group_count == 0:
-        _give_up(run, "EMPTY_STAGE_GRAPH", f"workflow {run.workflow_id!r} has no stages", deps)
+        _fail_start(run, "EMPTY_STAGE_GRAPH", f"workflow {run.workflow_id!r} has no stages", deps)
         return None
     context = DecisionContext.of(deps.clock, deps.ids, trace=current_trace())
     first = decide_start(run, workflow, context)
     written = deps.persistence.write(first) if isinstance(first, Changes) else first
     if isinstance(written, Refused):
-        # Another process has started it, rows exist already, or the answer to this very write was lost.
+        # Another process has started the run, its rows exist already, or the answer of the first write was lost.
         written = decide_run(run.id, lambda whole: decide_start(whole.run, workflow, context, whole=whole), deps)
     if isinstance(written, Refused) and written.reason is Reason.REPEAT and isinstance(first, Changes):
         written = Written(changes=first, now=first.at)
@@ -63,7 +63,7 @@ def _start(run: RunRecord, deps: Deps) -> ClaimedRun | None:
     return ClaimedRun(workflow_run_id=run.id, workflow_id=run.workflow_id, job_ids=tuple(job.id for job in jobs))
 
 
-def _give_up(run: RunRecord, code: str, message: str, deps: Deps) -> None:
+def _fail_start(run: RunRecord, code: str, message: str, deps: Deps) -> None:
     logger.error("run %s fails with %s: %s", run.id, code, message)
     try:
         fail_run(run.id, code, message, deps)

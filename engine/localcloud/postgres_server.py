@@ -1,7 +1,7 @@
 """A real PostgreSQL server without a container or a system user. It leaves nothing behind.
 
 `PostgresServer` owns a folder below the system's temporary one, the server in it, and a guard: a shell that
-waits for this process to end, in whatever way, then kills the server and removes the folder.
+waits for this process to end, even by a crash, then kills the server and removes the folder.
 """
 
 import contextlib

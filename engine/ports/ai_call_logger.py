@@ -22,8 +22,8 @@ class ModelStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicStats(ModelStats):
-    """The calls under a topic. `unsettled` of them were sent, or about to be, by a process that is gone or still
-    waits; they may cost up to `unsettled_cost` more."""
+    """The calls under a topic. `unsettled` counts the calls that are still reserved, because they are open or their
+    process died; they may cost up to `unsettled_cost` more."""
 
     unsettled: int = 0
     unsettled_cost: float = 0.0
@@ -31,22 +31,22 @@ class TopicStats(ModelStats):
 
 
 class AICallLogger(Protocol):
-    """Keeps the ledger of model calls. Whatever is logged is in the totals of its run and stage at once."""
+    """The ledger of model calls. Each logged call is part of the totals of its run and stage at once."""
 
     def reserve(self, call: AICallRecord, caps: Sequence[Cap]) -> None:
-        """Before a call is sent. Raises `BudgetExceeded`, writing nothing, when a cap does not allow its bound."""
+        """Called before a call is sent. Raises `BudgetExceeded`, and writes nothing, if its bound exceeds a cap."""
 
     def settle(self, call: AICallRecord) -> bool:
-        """After its answer: the same id, SETTLED or FAILED. False when it is settled already, or gone."""
+        """Called after the answer, with the same id, SETTLED or FAILED. False if the call is not reserved any more."""
 
     def log_call(self, call: AICallRecord) -> bool:
-        """A call that nobody reserved. Once for each id; False the second time."""
+        """Logs a call without a reservation, once for each id. False if the id exists."""
 
     def name_batch(self, call_id: str, batch_id: str) -> None:
-        """A reserved call of type "batch" has been submitted under this id."""
+        """Stores the provider's id with the reserved call of type "batch"."""
 
     def log_batch_results(self, batch_id: str, calls: Sequence[AICallRecord]) -> bool:
-        """The calls that a batch was, in place of its reservation. Once for each batch; False when it is recorded."""
+        """Replaces the reservation of a batch by its calls, once for each batch. False if they are recorded already."""
 
     def is_recorded(self, batch_id: str) -> bool: ...
 

@@ -16,8 +16,9 @@ class CallFilter:
 
 
 class AICalls(Protocol):
-    """Whatever adds a SETTLED or FAILED call adds what it cost to its run, its stage and their counters in the same
-    transaction, so that the totals are always the sums of the calls. The run is locked first.
+    """A method that adds a SETTLED or FAILED call adds its cost to run, stage and counters in the same transaction.
+
+    So the totals are always the sums of the calls. The run is locked first.
     """
 
     def find(self, call_id: str) -> AICallRecord | None: ...
@@ -34,19 +35,19 @@ class AICalls(Protocol):
         """
 
     def reserve(self, call: AICallRecord, caps: Sequence[Cap]) -> Cap | None:
-        """Inserts a RESERVED call and adds its upper bound to its counters, each decided in one guarded statement.
+        """Inserts a RESERVED call and adds its upper bound to its counters, each in one guarded statement.
 
-        Gives the cap that does not allow it. The caller then rolls back, for some of it may be written.
+        Gives the cap that the call would exceed. The caller then rolls back, because some counters may be changed.
         """
 
     def settle(self, call: AICallRecord) -> bool:
-        """Replaces the RESERVED call of that id by this SETTLED or FAILED one. False when it is not RESERVED."""
+        """Replaces the RESERVED call of that id by this SETTLED or FAILED one. False if it is not RESERVED."""
 
     def name_batch(self, call_id: str, batch_id: str) -> None:
-        """Notes which batch a RESERVED call has become."""
+        """Stores the id of the batch that a RESERVED call was submitted as."""
 
     def insert(self, calls: Iterable[AICallRecord]) -> frozenset[str]:
-        """Calls that nobody reserved, all of one run and stage. Skips ids already there, gives the others."""
+        """Inserts calls without reservations, all of one run and stage. Skips existing ids; gives the others."""
 
     def totals(self, where: CallFilter) -> Sequence[CallTotals]:
         """Sums by stage, generation, attempt, model, type and state, in that order."""

@@ -39,7 +39,7 @@ class BlobStore(Protocol):
 
 
 def load_value(stored: StoredValue, blob_store: BlobStore) -> Json:
-    """The value a row stands for. One blob read for each key it names."""
+    """The stored value. Reads one blob for each key in it."""
     if "json" in stored:
         return inlined(stored)
     if "blob" in stored:

@@ -1,18 +1,18 @@
-"""A transition as rows: the conditions under which it may be written, and what is written.
+"""A transition as rows: conditions, updates, inserts and events.
 
-`engine.transitions` decides what a transition means and puts it down as `Changes`. A store writes `Changes` in one
-transaction and knows nothing but rows:
+`engine.transitions` decides a transition and returns it as `Changes`. A store writes `Changes` in one transaction,
+without knowledge of statuses:
 
 1. `run`, then `writes`, are done in their order. Callers keep the lock order run → stage → job → rest, so that no
    transaction deadlocks another.
 2. An update or check whose condition does not hold, and an insert of a row that exists (unless `skip_existing`),
-   refuses the whole: nothing of it is written.
+   refuses the transaction: nothing is written.
 3. Each update also sets `updated_at` to `at`.
 4. Events get the run's next sequences (gapless) and one time, which never lies before that of an earlier event of the
    run: `event_seq` is raised by their number and `last_event_at` to the later of itself and `at`.
 
-Conditions are narrow: they name what the decision rests on and nothing else. Counters are increments, never values, so
-that writers who do not disturb one another need not see one another. Leases and due times are measured on the store's
+Conditions are narrow: they name only the columns that the decision rests on. Counters are increments, not values. So
+two transactions that are independent do not refuse each other. Leases and due times are measured on the store's
 clock (`FromNow`, `PASSED`); everything else is stamped with `at`, the kernel's clock.
 """
 
@@ -47,7 +47,7 @@ class FromNow:
 
 @dataclass(frozen=True, slots=True)
 class AtLeast:
-    """Condition: the column is not NULL and not below `value`."""
+    """Condition: the column is not NULL and at least `value`."""
 
     value: int
 
@@ -57,12 +57,12 @@ class Passed(Enum):
 
 
 PASSED = Passed.PASSED
-"""Condition: the time in the column is over on the store's clock."""
+"""Condition: the time in the column has passed on the store's clock."""
 
 type Condition = Mapping[str, str | int | float | AtLeast | Passed | frozenset[str] | None]
 """Column → the value it must have (None is NULL), a frozenset of which it must have one, `AtLeast` or `PASSED`.
 
-Texts and numbers only: nothing that is written in more than one way, as times and documents are."""
+Texts and numbers only. Times and documents are excluded, because equal ones may be written differently."""
 
 
 type Patch = Mapping[str, Any]
@@ -112,7 +112,7 @@ class JobPatch(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Insert:
-    """New rows of one kind. `from_now` sets columns of all of them to the store's time and so many seconds."""
+    """New rows of one kind. `from_now` sets columns of all rows to the store's time plus these seconds."""
 
     rows: tuple[Record, ...]
     from_now: Mapping[str, float] = field(default_factory=dict)
@@ -123,7 +123,7 @@ class Insert:
 class _Update:
     """Changes columns of all the rows named. `expect` must hold for each of them.
 
-    `add` increments columns; `latest` raises a time to the one given, unless it is later already.
+    `add` increments columns; `latest` sets a time unless the column is later already.
     """
 
     ids: tuple[str, ...]
@@ -155,7 +155,7 @@ type Update = RunUpdate | StageUpdate | JobUpdate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delete:
-    """Removes rows. Rows that refer to them go too, or lose the link."""
+    """Deletes rows. Rows that refer to them are deleted too, or their reference becomes NULL."""
 
     record: type[StageRecord]
     ids: tuple[str, ...]
@@ -163,7 +163,7 @@ class Delete:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A condition on a row that is neither written nor locked: it held at the moment of looking."""
+    """A condition on a row that is neither written nor locked: it holds when it is checked, not until the commit."""
 
     record: type[RunRecord]
     id: str
@@ -188,7 +188,7 @@ class Changes:
         assert not self.events or self.run is not None, "events take their sequence from the run's row"
 
     def steps(self) -> tuple[Write, ...]:
-        """All that is to be done, in order, with the sequences of the events taken from the run's row."""
+        """All writes in order. The update of the run also takes the sequences of the events."""
         match self.run:
             case None:
                 return self.writes
@@ -211,22 +211,22 @@ class Changes:
 
 
 class Reason(StrEnum):
-    REPEAT = "REPEAT"  # the same was written before
-    GHOST = "GHOST"  # the run is not in the state the transition needs
-    LOST = "LOST"  # the job or stage belongs to somebody else by now
-    NOTHING = "NOTHING"  # there is nothing to do
+    REPEAT = "REPEAT"  # the same transition was committed before
+    GHOST = "GHOST"  # the run has not the status that the transition needs
+    LOST = "LOST"  # another worker or poller holds the job or stage
+    NOTHING = "NOTHING"  # the run needs no change
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Nothing was written. `reason` is None where a store refused: it knows conditions, not what they mean."""
+    """Nothing was written. `reason` is None if a condition failed in the store."""
 
     reason: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What was written, at which time on the store's clock, and the sequence of the last event (0 without events)."""
+    """The committed changes, the time on the store's clock, and the sequence of the last event (0 without events)."""
 
     changes: Changes
     now: datetime

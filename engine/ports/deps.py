@@ -19,16 +19,16 @@ INLINE_OUTPUT_MAX_BYTES = 8192
 
 
 def no_ai(_topic: str, _owner: CallOwner) -> object:
-    """Stages get no `ctx.ai` from a kernel that was not given any."""
+    """A kernel without AI: `ctx.ai` is None."""
     return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
-    """Everything the kernel needs, as ports.
+    """The ports and settings of the kernel.
 
     `inline_max`: values up to that many bytes of JSON stay in their row, larger ones go to the blob store.
-    `pool_timeouts`: seconds a stage of that pool may take when it does not say itself; a pool not named has no limit.
+    `pool_timeouts`: timeout in seconds of stages in that pool without their own; other pools have no limit.
     """
 
     persistence: Persistence
@@ -45,13 +45,13 @@ class Deps:
     pool_timeouts: Mapping[str, float] = field(default_factory=dict)
 
     def timeout_of(self, stage: Stage[Any, Any, Any]) -> float | None:
-        """Seconds the stage's body may take; None means no limit."""
+        """The timeout of the stage's body in seconds; None means no limit."""
         if stage.timeout is not None:
             return stage.timeout.total_seconds()
         return self.pool_timeouts.get(stage.pool)
 
     def store_value(self, value: Json, key: str) -> StoredValue:
-        """`value` as its row holds it; written under `key` when it is too large for the row."""
+        """The stored form of `value`. A value too large for a row is written as the blob `key`."""
         stored = inline(value)
         if len(stored["json"].encode(errors="surrogatepass")) <= self.inline_max:
             return stored

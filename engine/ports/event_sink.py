@@ -5,16 +5,16 @@ from engine.domain.events import Event
 
 
 class SinkUnavailable(Exception):
-    """The sink could not be reached (throttling, time-out, 5xx): try again later, without counting it as a failure."""
+    """The sink could not be reached (throttling, time-out, 5xx). A retry may succeed, so the failure is not counted."""
 
 
 class EventSink(Protocol):
     """The destination of published events.
 
-    `emit` delivers one event or raises: `SinkUnavailable` when trying again can help, anything else when the event
-    was refused. It may be called more than once for one event; consumers tell by `event.id`. `skip` holds the names
-    that are known to have handled it; `emit` raises `PartiallyDelivered` to say which names succeeded before a
-    failure. `max_retries` is how many refusals put an event into the dead-letter queue.
+    `emit` delivers one event or raises: `SinkUnavailable` if a retry may succeed, any other error if the event was
+    refused. An event may be emitted more than once; consumers recognise it by `event.id`. `skip` contains the names of
+    receivers that have handled the event; `PartiallyDelivered` names those that succeeded before a failure. After
+    `max_retries` refusals an event is moved to the dead-letter queue.
     """
 
     max_retries: int
@@ -27,10 +27,10 @@ class BatchingSink(EventSink, Protocol):
     """A sink that takes several events in one call."""
 
     def emit_first(self, events: Sequence[Event]) -> int:
-        """Delivers events from the first on, as many as one call takes; gives how many arrived before one did not.
+        """Delivers as many of the first events as one call takes. Gives the number delivered before the first failure.
 
-        Never raises for what the sink says: an event that did not arrive is emitted by itself, which tells why. Later
-        ones of the same call may have arrived, and will again.
+        Raises nothing when the sink refuses an event: that event is then emitted alone, which raises its error. Later
+        events of the call may have been delivered too, and are delivered again.
         """
 
 

@@ -7,7 +7,7 @@ from engine.definition.stage import Stage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
-    """One stage body to run, with the context it gets. `timeout` in seconds; None means no limit."""
+    """A stage body to run, with its context. `timeout` in seconds; None means no limit."""
 
     stage: Stage[Any, Any, Any]
     context: StageContext[Any, Any]
@@ -15,9 +15,9 @@ class Activity:
 
 
 class ActivityExecutor(Protocol):
-    """Decides where a body runs.
+    """Runs bodies, in this process or elsewhere.
 
-    Gives back what the body returned, unvalidated, or raises what it raised. An async body past its timeout is
+    Returns the result of the body, unvalidated, or raises its error. An async body past its timeout is
     cancelled and `StageTimeout` raised; a sync body cannot be interrupted: its host enforces the time.
     """
 

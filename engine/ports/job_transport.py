@@ -5,7 +5,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobNotification:
-    """Tells a worker of `pool` that a job row may be claimable `delay` seconds from now."""
+    """Notifies a worker of `pool` that a job may be claimable in `delay` seconds."""
 
     job_id: str
     workflow_run_id: str
@@ -19,8 +19,8 @@ class JobNotification:
 class JobTransport(Protocol):
     """Notifies workers of job rows that are already committed.
 
-    Losing, duplicating, delaying or reordering a notification changes nothing but latency. So `notify` raises nothing
-    that would undo the commit; it logs its failures.
+    A notification that is lost, duplicated, delayed or reordered changes only the latency. So `notify` logs its
+    failures and raises none: the jobs are committed.
     """
 
     def notify(self, notifications: Sequence[JobNotification]) -> None: ...

@@ -11,7 +11,7 @@ from engine.ports.transaction import Tx
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """A lease: the worker that holds a job, its token, and the seconds from now."""
+    """A lease on a job: its worker, its token, and its length in seconds from now."""
 
     worker_id: str
     token: str
@@ -20,7 +20,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimRequest:
-    """Ask for one job: the one named by `job_id`, or the first due one of `pools` (of `run_id` only, if given)."""
+    """A request for one job: that with `job_id`, or the first due one of `pools` (of `run_id` only, if given)."""
 
     lease: Lease
     at: datetime
@@ -31,7 +31,7 @@ class ClaimRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A claimed job with all its body needs. `previous` are the outputs of the group before, by stage id."""
+    """A claimed job with its run and stage. `previous`: the outputs of the previous group by stage id."""
 
     run: RunRecord
     stage: StageRecord
@@ -41,13 +41,13 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoClaim:
-    """Nothing to run. `later_at` is when the job asked for by id may be claimed; None means never, or nothing due."""
+    """No job was claimed. `later_at`: the time at which the job with `job_id` may be claimed, if there is one."""
 
     later_at: datetime | None = None
 
 
 class LockedRun(Protocol):
-    """A run whose row is held until the decision about it is written. Everything is read after the lock."""
+    """A run whose row is locked until the decision is written. All rows are read under the lock."""
 
     @property
     def run(self) -> RunRecord | None: ...
@@ -57,36 +57,37 @@ class LockedRun(Protocol):
 
     @property
     def job(self) -> JobRecord | None:
-        """The job that was asked for."""
+        """The job with `job_id`."""
 
     @property
     def tx(self) -> Tx: ...
     def stages(self) -> Sequence[StageRecord]:
-        """All of the run, by (execution_group, stage_number)."""
+        """All stages of the run, by (execution_group, stage_number)."""
 
     def jobs(self) -> Sequence[JobRecord]:
-        """All of the run, oldest first."""
+        """All jobs of the run, oldest first."""
 
 
 type Decision = Callable[[LockedRun], Changes | Refused]
 
 
 class Persistence(Protocol):
-    """Keeps the engine's state.
+    """The store of the engine's state. All methods but `read` are one transaction.
 
-    `write` is one transaction that writes `Changes` (their module says how), or nothing: `Refused`. `decide` is one
-    that locks a run, asks for `Changes` and writes them; the job named `job_id` and its stage are read along with the
-    run. A connection that is lost is tried again, the commit included, so a decision must recognise its own
-    repetition. `claim` is one transaction that takes a job and starts its stage: the job is PENDING and due, or (by
-    id) RUNNING with an expired lease and attempts left, or already held under the same token; its run is RUNNING and
-    not failing. It raises the job's `attempt` (not for the same token), sets the lease, turns the stage RUNNING and
-    emits `stage:started`. Of several due jobs the lowest `rank` wins; two workers never get the same one.
+    `write` writes `Changes` (by the rules of `engine.ports.changes`), or nothing: `Refused`. `decide` locks a run,
+    reads it with the job `job_id` and its stage, calls the decision and writes its `Changes`. After a lost connection
+    the transaction is repeated, even if the commit was sent, so a decision must recognise its own repetition.
+
+    `claim` claims a job and starts its stage. The job is PENDING and due, or (by id) RUNNING with an expired lease and
+    attempts left, or RUNNING under the same token; its run is RUNNING and not failing. The claim raises the job's
+    `attempt` (not for the same token), sets the lease, sets the stage RUNNING and emits `stage:started`. Of several due
+    jobs the one with the lowest `rank` is claimed. Two workers never claim the same job.
 
     `transact` runs `work` in one transaction: it commits when `work` returns and rolls back when it raises. `read` runs
     `work` without a transaction and commits nothing; writing through its `tx` is an error. Serialization failures,
-    deadlocks and a database that is restarting, resuming or failing over run the WHOLE of `work` or of the
-    decision again, with jitter and bounded by time, so neither does I/O of its own. When time is up:
-    `StoreUnavailable`. Every transaction locks run → stage → job → rest, so that none deadlocks another.
+    deadlocks and a database that is restarting, resuming or failing over repeat the WHOLE of `work` or of the
+    decision, with jitter and bounded by time, so neither may do I/O of its own. After that time `StoreUnavailable` is
+    raised. Every transaction locks run → stage → job → rest, so that no two deadlock.
     """
 
     def write(self, changes: Changes) -> Written | Refused: ...

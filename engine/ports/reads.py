@@ -37,7 +37,7 @@ class RunView:
 
 
 class Reads(Protocol):
-    """Reads change nothing and take no locks. Lists of an unknown run are empty, unless a method says otherwise.
+    """Reads change nothing and take no locks. Lists of an unknown run are empty, unless noted.
 
     Every method raises `StoreUnavailable` when the store, or the function in front of it, does not answer.
     """
@@ -59,7 +59,7 @@ class Reads(Protocol):
         """In order; `after` is the last sequence number already seen."""
 
     def annotations(self, run_id: str, where: AnnotationFilter) -> Sequence[AnnotationRecord]:
-        """Those that meet all conditions, by created_at, then insertion. Raises `NotFound`.
+        """The annotations that meet all conditions, by created_at, then insertion. Raises `NotFound`.
 
         Legacy run metadata appears as `legacy.metadata.*` until a row of that key exists.
         """

@@ -14,7 +14,7 @@ class Registry(Protocol):
 
 
 def find_workflow(workflow_id: str, registry: Registry) -> Workflow[Any, Any]:
-    """The registered workflow. Raises `UnknownWorkflow` naming the nearest id, or all there are."""
+    """The registered workflow. Raises `UnknownWorkflow` with the nearest id, or all ids."""
     workflow = registry.get_workflow(workflow_id)
     if workflow is not None:
         return workflow

@@ -6,10 +6,10 @@ from engine.domain.values import Json
 
 
 class Scheduler(Protocol):
-    """Asks for a command to be dispatched at a time.
+    """Schedules wake-ups: commands that are dispatched at a later time.
 
-    `command` is a command's JSON form and names its run. The same command asked for twice at the same time may fire
-    once or twice; a wake that finds nothing to do is a no-op. A wake may come late, never early.
+    `command` is a command's JSON form with the id of its run. The same command scheduled twice for one time may be
+    dispatched once or twice; a command that finds nothing to do is a no-op. A wake-up may be late, never early.
     """
 
     def wake(self, command: Mapping[str, Json], at: datetime) -> None: ...

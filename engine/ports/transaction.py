@@ -1,9 +1,8 @@
-"""The unit of work: one family of rows per Protocol.
+"""The unit of work: one Protocol for each family of rows.
 
-Runs, stages, jobs and what belongs to them are changed by `Changes` alone. Rules all families keep: unknown ids raise
-`NotFound` from `get`; lists are in the order their docstring names. Something held until a time (a lease, a claim) has
-run out at that time. A row whose run does not exist raises `StoreError`; a value that is not JSON, or U+0000 in any
-text, `InvalidInput`.
+Runs, stages, jobs and their rows are changed by `Changes` alone. Rules of all families: `get` raises `NotFound` for an
+unknown id; a docstring names the order of a list. A lease or claim has expired at its end time. A row whose run does
+not exist raises `StoreError`; a value that is not JSON, or U+0000 in a text, raises `InvalidInput`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -58,7 +57,7 @@ class Runs(Protocol):
         """Terminal runs completed before that time, oldest first."""
 
     def delete(self, run_ids: Iterable[str]) -> None:
-        """Runs and every row that belongs to them, in all families."""
+        """Deletes the runs and all their rows, in all families."""
 
 
 class Stages(Protocol):
@@ -77,8 +76,8 @@ class Stages(Protocol):
         """SUSPENDED stages with `next_poll_at` ≤ now that no live poll claim holds, earliest first. Not locked."""
 
     def claim_poll(self, record_id: str, *, token: str, now: datetime, until: datetime) -> StageRecord | None:
-        """Takes the poll claim of a SUSPENDED stage, due or not, unless a live one is held. None when it is not to
-        be had.
+        """Takes the poll claim of a SUSPENDED stage, due or not. None if another claim is live, or the stage is not
+        SUSPENDED.
         """
 
 
@@ -100,7 +99,7 @@ class Jobs(Protocol):
         """PENDING jobs due now on the store's clock, by rank. Not locked."""
 
     def waiting(self, limit: int) -> Sequence[JobRecord]:
-        """Jobs not terminal, for a person to look at: oldest first."""
+        """Jobs that have not ended, oldest first."""
 
 
 class Logs(Protocol):
@@ -112,7 +111,7 @@ class Logs(Protocol):
 
 class Artifacts(Protocol):
     def of_run(self, run_id: str) -> Sequence[ArtifactRecord]:
-        """By stage, then name. Those of stage records that are gone are not listed."""
+        """By stage, then name. Artifacts of deleted stage records are not listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,23 +136,23 @@ class Annotations(Protocol):
 
 
 class Outbox(Protocol):
-    """Events in order, run by run.
+    """Events in the order of each run.
 
-    An event is open until it is published or dead. Whoever claims a run's first open event holds the run: nobody gets a
-    later one while an earlier is open. Claims are measured on the store's clock.
+    An event is open until it is published or dead. A claim covers the open events of a run from the first on, so no
+    other flusher gets a later event while an earlier one is open. Claims are measured on the store's clock.
     """
 
     def ready(self, limit: int) -> Sequence[str]:
         """Runs whose first open event is due and unclaimed, oldest event first. Not locked."""
 
     def claim(self, run_id: str, *, token: str, seconds: float, limit: int) -> Sequence[OutboxRecord]:
-        """The run's open events in order, claimed; empty when its first open event is claimed or not due."""
+        """The run's open events in order, claimed; empty when one of them is claimed, or the first is not due."""
 
     def claimed_until(self, run_id: str) -> datetime | None:
-        """When the claim on the run's open events runs out; None when nobody holds them."""
+        """The end of the claim on the run's open events; None if there is no claim."""
 
     def published(self, event_ids: Sequence[str], *, token: str, at: datetime) -> int:
-        """Marks those still claimed under the token. Gives how many."""
+        """Marks the events that are still claimed under the token. Gives their number."""
 
     def release_claim(
         self, run_id: str, *, token: str, patch: Patch | None = None, event_id: str | None = None
@@ -167,16 +166,16 @@ class Outbox(Protocol):
         """Events in the dead-letter queue, oldest first."""
 
     def redrive(self, event_ids: Iterable[str]) -> int:
-        """Takes events out of the dead-letter queue, with a retry count of 0. Gives how many."""
+        """Takes events out of the dead-letter queue, with a retry count of 0. Gives their number."""
 
     def backlog(self) -> tuple[int, datetime | None]:
         """The number of open events, and the time of the oldest."""
 
     def delivered(self, event_id: str) -> frozenset[str]:
-        """Plugins and sinks that are known to have handled the event."""
+        """The plugins and sinks that have handled the event."""
 
     def mark_delivered(self, event_id: str, names: Iterable[str]) -> None:
-        """Remembers them. Names already known are skipped."""
+        """Adds plugins and sinks that have handled the event. Known names are skipped."""
 
 
 class Keys(Protocol):
@@ -192,7 +191,7 @@ class Keys(Protocol):
     def delete(self, record: KeyRecord) -> None: ...
 
     def prune(self, before: datetime, limit: int) -> int:
-        """Removes keys acquired before that time. Gives how many."""
+        """Deletes keys acquired before that time. Gives their number."""
 
 
 class Tx(Protocol):

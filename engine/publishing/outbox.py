@@ -1,4 +1,10 @@
-"""Publishes one run's events from the outbox, in order."""
+"""Publishes the events of the outbox, in the order of each run.
+
+The race: two flushers find the same run, and one of them may be slow or dead. So a flusher claims the open events of a
+run under a token and for a limited time, emits them with no transaction open, and marks only events that still carry
+its token. It emits no further event in the last seconds of its claim, so that the next claimant does not emit beside
+it. If it dies, its claim expires and the events are published again under the same ids: delivery is in order, and at
+least once."""
 
 import logging
 import time
@@ -26,7 +32,7 @@ FIRST_BACKOFF, LONGEST_BACKOFF = 5.0, 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why an event was not published, what to store about it, and who had got it all the same."""
+    """The refusal of an event: the patch of its row, and the receivers that had handled it before the failure."""
 
     record: OutboxRecord
     patch: Mapping[str, Any]
@@ -55,9 +61,7 @@ class FlushCounts:
 
 
 def flush_run(run_id: str, deps: Deps, *, limit: int) -> FlushCounts:
-    """Publishes the run's open events that are due. A refused event holds back the later ones; a dead one lets them
-    pass.
-    """
+    """Publishes the run's open events that are due. A refused event blocks the later ones; a dead one does not."""
     total = FlushCounts()
     while total.events < limit:
         counts = _flush_until_refused(run_id, deps, limit=limit - total.events)
@@ -68,54 +72,54 @@ def flush_run(run_id: str, deps: Deps, *, limit: int) -> FlushCounts:
 
 
 def _flush_until_refused(run_id: str, deps: Deps, *, limit: int) -> FlushCounts:
-    """Claims events, emits them with no transaction open, and marks what came of it."""
+    """Claims events, emits them up to the first refusal, and marks the result."""
     token = deps.ids.token()
     records, held_until = deps.persistence.transact(lambda tx: _claim(tx, run_id, token, limit))
     if held_until is not None:
-        # Whoever holds the events may be dead, and the message that asked for this flush may be the last one.
-        deps.scheduler.wake(_flush_again(run_id), held_until)
+        # The other flusher may be dead, and the message of this flush may be the last one.
+        deps.scheduler.wake(_flush_command(run_id), held_until)
     if not records:
         return FlushCounts()
-    arrived, refusal = _emit_in_order(records, deps)
-    emitted = [record.id for record in records[:arrived]]
-    published = _mark(run_id, token, emitted, refusal, deps, all_emitted=arrived == len(records))
+    delivered_count, refusal = _emit_in_order(records, deps)
+    emitted = [record.id for record in records[:delivered_count]]
+    published = _mark(run_id, token, emitted, refusal, deps, all_emitted=delivered_count == len(records))
     is_dead = refusal is not None and refusal.dead
     return FlushCounts(published, failed=int(refusal is not None and not is_dead), dead_lettered=int(is_dead))
 
 
 def _claim(tx: Tx, run_id: str, token: str, limit: int) -> tuple[Sequence[OutboxRecord], datetime | None]:
-    """The events, or when somebody else's claim on them ends."""
+    """The claimed events, or the end of another flusher's claim on them."""
     records = tx.outbox.claim(run_id, token=token, seconds=CLAIM_SECONDS, limit=limit)
     return records, None if records else tx.outbox.claimed_until(run_id)
 
 
-def _flush_again(run_id: str) -> Mapping[str, Any]:
+def _flush_command(run_id: str) -> Mapping[str, Any]:
     return {"type": "outbox.flush", "workflow_run_id": run_id}
 
 
 def _emit_in_order(records: Sequence[OutboxRecord], deps: Deps) -> tuple[int, Refusal | None]:
-    """How many events arrived, from the first on, and why the next was refused, if it was."""
-    give_up_at = time.monotonic() + EMIT_SECONDS
-    arrived = 0
-    while arrived < len(records) and time.monotonic() < give_up_at:
-        together = _emit_together(records[arrived:], deps)
+    """The number of delivered events, and the refusal of the next one, if any."""
+    deadline = time.monotonic() + EMIT_SECONDS
+    delivered_count = 0
+    while delivered_count < len(records) and time.monotonic() < deadline:
+        together = _emit_together(records[delivered_count:], deps)
         if together == 0:
-            refusal = _emit(records[arrived], deps)
+            refusal = _emit(records[delivered_count], deps)
             if refusal is not None:
-                return arrived, refusal
-        arrived += together or 1
-    return arrived, None
+                return delivered_count, refusal
+        delivered_count += together or 1
+    return delivered_count, None
 
 
 def _emit_together(records: Sequence[OutboxRecord], deps: Deps) -> int:
-    """How many of the events a sink of batches took at once. One that failed before is tried by itself."""
+    """The number of events that a batching sink took in one call. An event that failed before is emitted alone."""
     if not isinstance(deps.event_sink, BatchingSink):
         return 0
     events: list[Event] = []
     for record in takewhile(lambda record: record.last_error is None, records):
         try:
             events.append(_event(record, deps))
-        except (EngineError, ValueError):  # told when it is tried by itself
+        except (EngineError, ValueError):  # its own emit reports the error
             break
     return deps.event_sink.emit_first(events) if len(events) > 1 else 0
 
@@ -144,7 +148,7 @@ def _event(record: OutboxRecord, deps: Deps) -> Event:
 
 
 def _output(stored: StoredValue, deps: Deps) -> Json:
-    """None when a rerun has removed it since: the event must not wait for what never comes back."""
+    """None if a rerun has deleted the output: it will not exist again, and the event must not wait for it."""
     try:
         return load_value(stored, deps.blob_store)
     except BlobNotFound:
@@ -156,7 +160,7 @@ def _refusal(record: OutboxRecord, error: Exception, delivered: frozenset[str], 
     tries = record.retry_count + counts
     dead = counts and tries >= deps.event_sink.max_retries
     now = deps.clock.now()
-    # Tries that do not count leave no count: waiting as long again as the event has waited doubles all the same.
+    # An uncounted try leaves retry_count unchanged. Waiting for the age of the event doubles the delay without it.
     waited = FIRST_BACKOFF * 2 ** max(0, tries - 1) if counts else (now - record.occurred_at).total_seconds()
     retry_in = min(LONGEST_BACKOFF, max(FIRST_BACKOFF, waited))
     patch = {
@@ -173,7 +177,7 @@ def _mark(
 ) -> int:
     at = deps.clock.now()
     if refusal is not None and not refusal.dead:
-        deps.scheduler.wake(_flush_again(run_id), at + timedelta(seconds=refusal.retry_in))
+        deps.scheduler.wake(_flush_command(run_id), at + timedelta(seconds=refusal.retry_in))
 
     def mark(tx: Tx) -> int:
         marked = tx.outbox.published(emitted, token=token, at=at) if emitted else 0

@@ -1,4 +1,4 @@
-"""Code that reacts to events, and how several sinks share one outbox."""
+"""Plugins that handle events, and sinks that combine receivers."""
 
 import asyncio
 import inspect
@@ -15,7 +15,7 @@ type Handle = Callable[[Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """A named reaction to some event types. `handle` may be sync or async and gets the event."""
+    """A named handler of some event types. `handle` may be sync or async."""
 
     id: str
     name: str
@@ -45,22 +45,21 @@ def define_plugin(
     """
     unknown = sorted(set(on) - EVENT_TYPES)
     if not id or not on or unknown:
-        what = (
+        problem = (
             f"unknown event types {unknown}; there are {sorted(EVENT_TYPES)}"
             if unknown
             else "an id and event types are needed"
         )
-        raise DefinitionError(f"plugin {id!r}: {what}")
+        raise DefinitionError(f"plugin {id!r}: {problem}")
     if handle is not None:
         return Plugin(id, name, frozenset(on), handle)
     return lambda function: Plugin(id, name, frozenset(on), function)
 
 
 class PluginRunner:
-    """An event sink that hands each event to the plugins that want it, in the order they are given.
+    """An event sink that delivers each event to the plugins of its type, in the given order.
 
-    A plugin that raises fails the event; the others still get it, and those that succeeded are skipped when it is tried
-    again.
+    A plugin that raises fails the event. The others still get it, and a retry skips those that succeeded.
     """
 
     def __init__(self, plugins: Sequence[Plugin], *, max_retries: int = 3) -> None:
@@ -76,7 +75,7 @@ class PluginRunner:
 
 
 class CompositeSink:
-    """Several sinks under names. One that fails does not keep the event from the others."""
+    """Several sinks under names. If one fails, the others still get the event."""
 
     def __init__(self, sinks: dict[str, EventSink]) -> None:
         self._sinks = dict(sinks)

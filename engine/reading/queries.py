@@ -1,4 +1,4 @@
-"""The read side in JSON, for callers on the other side of a wire: {"read": "runs.list", …}."""
+"""The read side in JSON, for remote callers: {"read": "runs.list", …}."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -33,7 +33,7 @@ class RunsList(Query):
 
 
 class OfRun(Query):
-    """`run_id` may be shortened to a prefix that only one run has."""
+    """`run_id` may be a prefix, if only one run has it."""
 
     run_id: str
 

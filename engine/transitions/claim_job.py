@@ -2,8 +2,8 @@
 
 The race: two workers claim the same due job, or one claims a job whose worker is about to renew an expired lease. Here
 the caller holds the store's only write lock, so no row changes between these checks and the write. A claim puts a new
-token on the job; the finish of the earlier worker names the old token and is refused. PostgreSQL makes the same decision
-in `engine_claim_v1.sql`, under row locks and with SKIP LOCKED.
+token on the job; the finish of the earlier worker names the old token and is refused. PostgreSQL makes the same
+decision in `engine_claim_v1.sql`, under row locks and with SKIP LOCKED.
 """
 
 from datetime import datetime
@@ -21,7 +21,7 @@ _STARTABLE = frozenset({StageStatus.PENDING, StageStatus.FAILED, StageStatus.SUS
 def claim_job(
     run: RunRecord | None, stage: StageRecord | None, job: JobRecord, request: ClaimRequest, now: datetime
 ) -> Changes | NoClaim:
-    """`now` is the store's time. A job that is RUNNING under the same token is a repeated claim: only its lease is renewed."""
+    """`now` is the store's time. A repeated claim, of a job RUNNING under the same token, only renews the lease."""
     if run is None or run.status is not RunStatus.RUNNING or run.failure_code is not None:
         return NoClaim()
     if stage is None or stage.status not in _STARTABLE:

@@ -2,8 +2,8 @@
 
 The race: two siblings end at the same moment. If each reads the other as still open, neither advances the run; if each
 reads the other as done, both do. The run's row decides: each stage that ends lowers `group_open` by one under the lock
-of that row, so exactly one stage is the last. Only the last one reads its siblings, and opens the next group or ends the
-run. The others read nothing: the condition `AtLeast(2)` on `group_open` proves that another stage is still open.
+of that row, so exactly one stage is the last. Only the last one reads its siblings, and opens the next group or ends
+the run. The others read nothing: the condition `AtLeast(2)` on `group_open` proves that another stage is still open.
 
 A stage that fails for good marks the run as failing (`failure_code`, while the run is RUNNING), cancels the stages and
 jobs that wait, and sets `group_open` to the number of bodies that still run. The last of them ends the run with the

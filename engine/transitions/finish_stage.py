@@ -2,10 +2,10 @@
 
 The race: a worker has lost its lease without noticing and finishes, while another worker runs the same job. Only one of
 them may write. So every finish is conditional on the lease token of the job, which each claim replaces; the late worker
-is refused (`LOST`). If a finish was committed and its answer lost, the job still has that token, and the repeated finish
-is recognised (`REPEAT`). The function first decides from the rows that the worker claimed, without a read. Its
-conditions cover every column that the decision used; if one has changed, the store refuses the write, and the function
-decides again from rows read under the run's lock."""
+is refused (`LOST`). If a finish was committed and its answer lost, the job still has that token, and the repeated
+finish is recognised (`REPEAT`). The first decision is made from the rows that the worker claimed, without a read. The
+conditions name what it rests on: if that has changed, the store refuses the write, and a second decision is made from
+rows read under the run's lock."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -143,8 +143,8 @@ _LEFT_BY_HOLDER = {
 def _is_repeat(snapshot: StageSnapshot, finish: StageFinish) -> bool:
     """True when the same finish was committed already and its answer was lost.
 
-    A finish keeps the token and clears the lease. A release or a new claim replaces the token; a cancellation of the
-    run keeps both.
+    A finish keeps the token and clears the lease. A release removes the token, and a claim replaces it. A cancellation
+    of the run keeps both.
     """
     job = snapshot.job
     if finish.by_poll or job.lease_token != finish.token or job.lease_until is not None:
@@ -202,7 +202,7 @@ def _suspend(inputs: _Inputs, outcome: Suspended) -> Changes:
     }
     return _changes(
         inputs,
-        _run_unchanged(inputs),
+        _active_run(inputs),
         move_stage(inputs.stage, StageStatus.SUSPENDED, patch, expect=inputs.stage_fence),
         _end_lease(inputs, JobStatus.SUSPENDED),
         events=(
@@ -223,7 +223,7 @@ def _retry(inputs: _Inputs, outcome: Failed) -> Changes:
     }
     return _changes(
         inputs,
-        _run_unchanged(inputs),
+        _active_run(inputs),
         move_stage(inputs.stage, StageStatus.FAILED, _failure(inputs, outcome), expect=inputs.stage_fence),
         _end_lease(inputs, JobStatus.PENDING, job_patch),
         events=(_failed_event(inputs, outcome, will_retry=True),),
@@ -263,8 +263,8 @@ def _cancel_attempt(inputs: _Inputs, outcome: Failed | None = None) -> Changes:
     )
 
 
-def _run_unchanged(inputs: _Inputs) -> RunEffect:
-    """The run's row is unchanged; the condition refuses a run that has ended or is failing."""
+def _active_run(inputs: _Inputs) -> RunEffect:
+    """No change of the run. The condition refuses a run that has ended or is failing."""
     return RunEffect(run=RunUpdate(ids=(inputs.run.id,), expect={"status": RunStatus.RUNNING, "failure_code": None}))
 
 

@@ -1,4 +1,4 @@
-"""Updates of a status. Each is checked against the tables of allowed moves, and conditional on the status that was read."""
+"""Updates of a status: checked against the tables of allowed moves, conditional on the status that was read."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

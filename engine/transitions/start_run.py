@@ -148,7 +148,7 @@ def _with_input(writes: tuple[Write, ...], fact: Rerun) -> tuple[Write, ...]:
 def attach(
     run: RunRecord, drafts: tuple[AnnotationDraft, ...], known: KnownAnnotations, at: datetime
 ) -> Changes | Refused:
-    """Annotations from outside. Those whose (key, idempotency key) is `known` are repeats: they and their events are dropped."""
+    """Annotations from outside. Those whose (key, idempotency key) is `known` are dropped with their events."""
     new = without_repeats(drafts, known)
     if not new:
         return Refused(Reason.REPEAT)

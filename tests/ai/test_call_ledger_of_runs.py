@@ -156,7 +156,7 @@ def test_a_stage_that_is_retried_after_it_submitted_does_not_submit_again(
     assert [call.call_type for call in calls] == ["batch", "batch_item"]
 
 
-def test_a_price_that_nobody_knows_is_shown_as_unknown(engine: Call) -> None:
+def test_an_unknown_price_is_shown_as_unknown(engine: Call) -> None:
     ran = engine("run", "pricing")
     assert re.search(r"COMPLETED .*\$0\.0\d+ \+ unknown \(1 call\)", ran.out)
     (run,) = engine("runs", "list", "-o", "json").json["runs"]

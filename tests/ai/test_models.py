@@ -41,7 +41,7 @@ def test_a_retired_model_names_what_to_use_instead() -> None:
         gone.get("old")
 
 
-def test_a_price_nobody_knows_is_none() -> None:
+def test_an_unknown_price_is_none() -> None:
     assert calculate_cost("nobody/knows", Usage(input_tokens=1)) is None
     with pytest.raises(UnknownModel, match="gpt-4o-mini"):
         get_model("gpt-4o-mimi")

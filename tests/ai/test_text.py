@@ -103,7 +103,7 @@ def test_tools_run_in_a_loop_and_are_logged_for_nothing(
     assert log.get_stats("topic").tokens == result.usage.total_tokens
 
 
-def test_a_tool_called_wrongly_is_told_so_and_the_loop_ends(ai: AIHelper, fake: FakeAIServer) -> None:
+def test_a_tool_called_wrongly_returns_the_fault_and_the_loop_ends(ai: AIHelper, fake: FakeAIServer) -> None:
     def add(a: int) -> int:
         return a
 

@@ -115,7 +115,7 @@ def test_a_database_that_is_behind_names_the_remedy(engine: Call, folder: Path) 
     assert "run `engine migrate`" in sentence(answer.err)
 
 
-def test_a_run_nobody_knows_is_named(engine: Call) -> None:
+def test_an_unknown_run_is_named(engine: Call) -> None:
     engine("run", "greeting")
     answer = engine("runs", "show", "ffffffff")
     assert answer.code == 2

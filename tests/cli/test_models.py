@@ -48,7 +48,7 @@ def test_a_model_is_shown_with_all_its_prices(engine: Call) -> None:
     assert "$0.075 and $0.3" in engine("models", "show", "gpt-4o-mini").out
 
 
-def test_a_model_that_nobody_knows_is_a_usage_error_that_names_others(engine: Call) -> None:
+def test_an_unknown_model_is_a_usage_error_that_names_others(engine: Call) -> None:
     answer = engine("models", "show", "gpt-4o-mimi")
     assert (answer.code, answer.out) == (2, "")
     assert "gpt-4o-mini" in answer.err

@@ -107,7 +107,7 @@ def test_ctrl_c_on_the_terminal_says_how_to_go_on(folder: Path, engine: Call) ->
     terminal.process.send_signal(2)
     terminal.read_until(lambda text: "stopping" in text)
     assert terminal.finish() == 130
-    assert "go on:   engine run --resume" in terminal.text
+    assert "resume: engine run --resume" in terminal.text
     (folder / "gate").touch()
     assert engine("run", "--resume", "-o", "json").json["status"] == "COMPLETED"
 

@@ -52,7 +52,7 @@ def test_a_body_out_of_time_fails_with_stage_timeout_and_its_retry_completes_the
             os.kill(first, 0)
 
 
-def test_a_function_told_to_go_hands_its_job_to_another_within_seconds(deployment: Deployment, tmp_path: Path) -> None:
+def test_a_stopped_function_releases_its_job_within_seconds(deployment: Deployment, tmp_path: Path) -> None:
     with deployment.engine() as ours, deployment.at_work():
         run_id = started(ours, "interrupted", {"folder": str(tmp_path)})
         first = begun(tmp_path, "a-1")

@@ -49,7 +49,7 @@ def test_dropped_repeated_late_and_reordered_notifications_cost_time_and_nothing
 
 
 @pytest.mark.parametrize("code", ["ExpiredToken", "ThrottlingException"])
-def test_a_run_is_not_created_when_nobody_could_be_told_to_look_after_it(
+def test_a_run_is_not_created_when_no_wakeup_can_be_scheduled_for_it(
     deployment: Deployment, clock: FakeClock, code: str
 ) -> None:
     clients, sqs = virtual_clients(deployment.clients, clock)

@@ -92,7 +92,7 @@ def test_a_run_whose_stages_are_done_is_moved_on_not_failed(make_bench: MakeBenc
 
 
 @pytest.mark.failure(6)
-def test_a_job_that_kills_every_worker_is_given_up_after_its_attempts(make_bench: MakeBench) -> None:
+def test_a_job_that_kills_every_worker_fails_after_its_attempts(make_bench: MakeBench) -> None:
     """The run fails with an error that names the cause."""
     bench = make_bench(pipeline(stage()))
     run_id = bench.create()

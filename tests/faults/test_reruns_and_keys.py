@@ -26,7 +26,7 @@ def test_a_rerun_of_one_of_two_siblings_runs_both_once(make_bench: MakeBench) ->
 
 
 @pytest.mark.failure(13)
-def test_a_rerun_after_a_stage_that_gave_null_goes_on_with_null(make_bench: MakeBench) -> None:
+def test_a_rerun_after_a_stage_with_output_null_continues_with_null(make_bench: MakeBench) -> None:
     """Null is an output like any other."""
     seen: list[Any] = []
 

@@ -72,7 +72,7 @@ def test_pruning_removes_old_runs_with_rows_and_blobs(make_bench: MakeBench) -> 
 
 
 @pytest.mark.failure(27)
-def test_pruning_removes_results_nobody_refers_to(make_bench: MakeBench) -> None:
+def test_pruning_removes_results_without_references(make_bench: MakeBench) -> None:
     """Late workers wrote them after losing their lease; they are kept until an hour after the run's end."""
     blobs = CountingBlobStore()
     bench = make_bench(pipeline(stage(body=noisy)), blob_store=blobs)

@@ -37,7 +37,7 @@ def test_the_local_cloud_builds_events_of_the_same_shape() -> None:
     assert schedule_event(datetime.fromisoformat(tick["time"])).keys() == tick.keys()
 
 
-def test_a_job_nobody_knows_is_a_ghost_and_acknowledged(engine: AwsEngine) -> None:
+def test_an_unknown_job_is_a_ghost_and_acknowledged(engine: AwsEngine) -> None:
     assert functions.jobs.handler(event("sqs-one-job"), context()) == {"batchItemFailures": []}
 
 

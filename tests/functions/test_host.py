@@ -140,7 +140,7 @@ class Invocation:
 
 
 @pytest.mark.parametrize(("left", "done"), [(55, ["a", "b"]), (54, ["a"])])
-def test_a_stage_without_a_timeout_of_its_own_goes_on_with_half_of_the_pools(left: float, done: list[str]) -> None:
+def test_a_stage_without_its_own_timeout_continues_with_half_of_the_pools(left: float, done: list[str]) -> None:
     bench = Bench(pipeline(stage("a", echo), stage("b", echo)))
     message = message_of(bench)
     assert Invocation(bench, left).host.handle_job(message).outcome == "completed"

@@ -83,7 +83,7 @@ def test_a_rerun_resets_the_run_and_counts_a_new_generation(make_bench: MakeBenc
     assert (bench.output(run_id), bench.stage(run_id, "b").generation, bench.stage(run_id, "a").generation) == (3, 3, 0)
 
 
-def test_a_failed_run_goes_on_from_the_stage_that_failed(make_bench: MakeBench) -> None:
+def test_a_failed_run_is_rerun_from_the_stage_that_failed(make_bench: MakeBench) -> None:
     first = Counted()
     bench = make_bench(pipeline(stage("a", first), stage("b", Flaky(1), retry=ONCE)))
     run_id = bench.run("w", 1).run.id
@@ -210,7 +210,7 @@ def test_a_transition_fails_the_run_of_a_failed_stage(make_bench: MakeBench) -> 
 
 
 @pytest.mark.parametrize("last", [False, True])
-def test_a_transition_goes_on_once(make_bench: MakeBench, last: bool) -> None:
+def test_a_transition_advances_the_run_once(make_bench: MakeBench, last: bool) -> None:
     bench = make_bench(pipeline(stage()) if last else pipeline(stage(), stage("b")))
     run_id = bench.create()
     attempt = bench.start()

@@ -6,7 +6,7 @@ from tests.kernel.workflows import pipeline, stage
 
 
 @pytest.mark.failure(36)
-def test_a_run_goes_on_under_new_code_with_a_warning(make_bench: MakeBench) -> None:
+def test_a_run_continues_under_new_code_with_a_warning(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(stage(), stage("b")))
     run_id = bench.create("w", 1)
     bench.work()

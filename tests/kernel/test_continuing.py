@@ -52,7 +52,7 @@ def test_a_finish_claims_nothing_that_is_not_for_it(make_bench: MakeBench, obsta
     assert bench.queue.notification_count == seen + 1
 
 
-def test_the_last_of_a_group_goes_on_with_all_outputs(make_bench: MakeBench) -> None:
+def test_the_last_of_a_group_continues_with_all_outputs(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline([stage("a"), stage("b")], stage("c")))
     run_id = bench.create("w", 1)
     bench.work()
@@ -76,7 +76,7 @@ class ForgetsAnswers(WrappedPersistence):
         return self.inner.decide(run_id, decision, job_id=job_id, whole=whole)
 
 
-def test_a_finish_whose_answer_was_lost_goes_on_all_the_same(make_bench: MakeBench) -> None:
+def test_a_finish_whose_answer_was_lost_still_continues(make_bench: MakeBench) -> None:
     bodies = [Counted(), Counted(), Counted()]
     workflow = pipeline(*[stage(name, body) for name, body in zip("abc", bodies, strict=True)])
     good = make_bench(workflow)

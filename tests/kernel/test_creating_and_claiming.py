@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 from pydantic import BaseModel
 
@@ -7,7 +9,7 @@ from engine.domain.lifecycle import RunStatus
 from engine.domain.values import inline
 from engine.kernel import ActorInput, AnnotationInput, RunCancel, RunClaimPending, RunCreate, RunRerunFrom
 from engine.ports.changes import Changes, Refused, Written
-from engine.ports.persistence import Decision
+from engine.ports.persistence import Decision, LockedRun, Persistence
 from engine.ports.transaction import RunFilter
 from engine.testing import InMemoryBlobStore
 from tests.kernel.ports import WrappedPersistence
@@ -158,6 +160,16 @@ def test_a_parallel_last_group_gives_an_object_of_outputs(make_bench: MakeBench)
     assert bench.events.events[-1].payload()["output"] == {"a": 1, "b": None}
 
 
+def test_the_outputs_of_a_group_are_ordered_as_in_the_pipeline(make_bench: MakeBench) -> None:
+    names = stage("names", lambda ctx: list(ctx.input))
+    bench = make_bench(pipeline([stage("z"), stage("a"), stage("m")], names))
+    run_id = bench.create("w", 1)
+    for stage_id in ("m", "a", "z"):
+        bench.finish(bench.start(job_id=bench.job(run_id, stage_id).id))
+    bench.work(run_id)
+    assert bench.output(run_id) == ["z", "a", "m"]
+
+
 class LosesAnswers(WrappedPersistence):
     """Commits, loses the connection, and tries again, as a store does whose answer is lost."""
 
@@ -185,3 +197,34 @@ def test_a_command_whose_answer_was_lost_tells_what_it_did(make_bench: MakeBench
     assert bench.dispatch(rerun).deleted_stages == ("a",)
     assert good.stage(pending).generation == 1
     assert good.told(pending).count("workflow:started") == 2
+
+
+class LosesItsFirstWrite(WrappedPersistence):
+    """Loses the connection before the commit of a decision, and makes it again."""
+
+    def __init__(self, inner: Persistence, meanwhile: Callable[[], object]) -> None:
+        super().__init__(inner)
+        self.meanwhile = meanwhile
+
+    def decide(
+        self, run_id: str, decision: Decision, *, job_id: str | None = None, whole: bool = False
+    ) -> Written | Refused:
+        def is_lost(locked: LockedRun) -> Changes | Refused:
+            decision(locked)
+            return Refused()
+
+        self.inner.decide(run_id, is_lost, job_id=job_id, whole=whole)
+        self.meanwhile()
+        return self.inner.decide(run_id, decision, job_id=job_id, whole=whole)
+
+
+def test_a_repeated_command_does_not_mistake_the_write_of_another_for_its_own(make_bench: MakeBench) -> None:
+    good = make_bench(pipeline(stage()))
+    run_id = good.create("w", 1)
+
+    def cancel() -> None:
+        good.clock.advance(1)
+        assert good.dispatch(RunCancel(workflow_run_id=run_id)).cancelled
+
+    bench = make_bench(pipeline(stage()), persistence=LosesItsFirstWrite(good.persistence, cancel))
+    assert not bench.dispatch(RunCancel(workflow_run_id=run_id)).cancelled

@@ -3,9 +3,10 @@ from typing import Any
 import pytest
 
 from engine import RetryPolicy, StageContext, StageResult, Suspended
-from engine.domain.errors import IdempotencyConflictError
+from engine.domain.errors import IdempotencyConflictError, StoreUnavailable
 from engine.domain.events import StageFailed
 from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
+from engine.domain.records import LogLevel
 from engine.kernel import JobExecute, LeaseReapStale, RunCancel, RunRerunFrom
 from engine.kernel.host_commands import JobRelease, JobTimeout, LeaseState
 from engine.ports.persistence import NoClaim
@@ -13,6 +14,7 @@ from engine.testing import InMemoryBlobStore
 from engine.transitions.facts import Failed, Ghost
 from engine.transitions.release_job import MAX_UNCOUNTED_ATTEMPTS
 from tests.kernel.bench import Bench
+from tests.kernel.ports import Meanwhile
 from tests.kernel.stores import MakeBench
 from tests.kernel.workflows import ONCE, STEADY, Counted, Flaky, batch_stage, boom, pipeline, stage
 
@@ -21,7 +23,7 @@ def execute(bench: Bench, run_id: str, stage_id: str = "a", **fields: Any) -> An
     return bench.dispatch(JobExecute(workflow_run_id=run_id, workflow_id="w", stage_id=stage_id, **fields))
 
 
-def test_a_stage_is_executed_and_its_run_goes_on(make_bench: MakeBench) -> None:
+def test_a_stage_is_executed_and_its_run_advances(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(stage(), stage("b")))
     run_id = bench.create("w", 1)
     result = execute(bench, run_id)
@@ -190,6 +192,26 @@ def test_heartbeats_write_what_was_said_and_keep_the_lease(make_bench: MakeBench
     assert (bench.told(run_id).count("stage:progress"), (bench.stage(run_id).progress or {})["progress"]) == (1, 0.2)
     bench.finish(attempt)
     assert bench.told(run_id).count("stage:progress") == 1
+
+
+def test_a_heartbeat_that_fails_loses_no_logs(make_bench: MakeBench) -> None:
+    good = make_bench(pipeline(stage()))
+    lost = Meanwhile(good.persistence)
+    bench = make_bench(pipeline(stage()), persistence=lost)
+    run_id = good.create("w", 1)
+    attempt = bench.start()
+    attempt.recorder.log(LogLevel.INFO, "said once", {})
+    lost.do = lose_connection
+    with pytest.raises(StoreUnavailable):
+        bench.beat(attempt)
+    assert not attempt.cancellation.cancelled
+    assert bench.beat(attempt) is LeaseState.HELD
+    bench.finish(attempt)
+    assert [log.message for log in bench.reads.logs(run_id)].count("said once") == 1
+
+
+def lose_connection() -> None:
+    raise StoreUnavailable("lost")
 
 
 def test_a_heartbeat_brings_the_cancellation_to_the_body(make_bench: MakeBench) -> None:

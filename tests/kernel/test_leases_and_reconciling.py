@@ -6,10 +6,11 @@ from engine import NotReady, Ready
 from engine.domain.lifecycle import JobStatus, RunStatus
 from engine.kernel import LeaseReapStale, RunReapStuck, RunReconcile
 from engine.kernel.host_commands import LeaseRelease
-from engine.ports.changes import JobUpdate
+from engine.ports.changes import JobUpdate, RunUpdate
 from engine.ports.persistence import NoClaim
 from engine.transitions.facts import Ghost
 from tests.kernel.bench import Bench
+from tests.kernel.ports import Meanwhile
 from tests.kernel.stores import MakeBench
 from tests.kernel.workflows import ONCE, batch_stage, boom, pipeline, stage
 
@@ -115,7 +116,7 @@ def test_reconciling_notifies_of_jobs_that_are_due(make_bench: MakeBench) -> Non
 
 
 @pytest.mark.parametrize("what", ["lease", "retry", "poll", "pending", "queued", "ended", "unknown"])
-def test_reconciling_says_when_the_run_needs_somebody_next(make_bench: MakeBench, what: str) -> None:
+def test_reconciling_returns_the_next_due_time_of_the_run(make_bench: MakeBench, what: str) -> None:
     first = batch_stage(lambda _s, _c: NotReady()) if what == "poll" else stage(body=boom)
     bench = make_bench(pipeline(first))
     run_id = bench.create_pending() if what == "pending" else bench.create()
@@ -173,6 +174,21 @@ def test_a_run_with_nothing_that_could_go_on_is_failed_with_its_stages(make_benc
     assert (run.status, run.failure_code) == (RunStatus.FAILED, "STUCK_RUN_REAPED")
     assert "a RUNNING" in (run.failure_message or "")
     assert bench.statuses(run_id) == {"a": "CANCELLED"}
+
+
+def test_a_run_that_changes_while_it_is_reaped_is_not_failed(make_bench: MakeBench) -> None:
+    good = make_bench(pipeline(stage()))
+    changing = Meanwhile(good.persistence)
+    bench = make_bench(pipeline(stage()), persistence=changing)
+    run_id = good.create()
+    attempt = good.start()
+    good.force(JobUpdate(ids=(attempt.claim.job.id,), set={"status": JobStatus.FAILED, "lease_until": None}))
+    good.clock.advance(901)
+    changing.do = lambda: good.force(RunUpdate(ids=(run_id,), add={"version": 1}))
+    assert bench.dispatch(RunReapStuck()).failed == 0
+    assert bench.run_of(run_id).status is RunStatus.RUNNING
+    good.clock.advance(901)
+    assert bench.dispatch(RunReapStuck()).failed == 1
 
 
 def test_a_run_that_was_active_is_not_looked_at(make_bench: MakeBench) -> None:

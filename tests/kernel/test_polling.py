@@ -23,7 +23,7 @@ def poll(bench: Bench, **fields: Any) -> Any:
     return bench.dispatch(StagePollSuspended(**fields))
 
 
-def test_a_suspension_is_stored_told_and_scheduled(make_bench: MakeBench) -> None:
+def test_a_suspension_is_stored_published_and_scheduled(make_bench: MakeBench) -> None:
     waits = batch_stage(
         lambda _s, _c: NotReady(),
         body=lambda _ctx: Suspended("b7", poll_interval=60, max_wait=600, metadata={"m": 1}),
@@ -50,7 +50,7 @@ def test_only_stages_that_are_due_are_asked(make_bench: MakeBench) -> None:
     assert poll(bench).checked == 1
 
 
-def test_a_poll_asks_no_more_than_it_was_told_to(make_bench: MakeBench) -> None:
+def test_a_poll_checks_at_most_max_checks_stages(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline(batch_stage(lambda _s, _c: Ready(1))))
     runs = [bench.create() for _ in range(3)]
     bench.host.process_available_jobs(max_jobs=5)
@@ -60,7 +60,7 @@ def test_a_poll_asks_no_more_than_it_was_told_to(make_bench: MakeBench) -> None:
     assert poll(bench, stage_record_id=named.id).resumed == 1
 
 
-def test_a_ready_stage_completes_and_its_run_goes_on(make_bench: MakeBench) -> None:
+def test_a_ready_stage_completes_and_its_run_advances(make_bench: MakeBench) -> None:
     blobs = InMemoryBlobStore()
     ready = Ready("x" * 9000, metrics={"n": 2}, embeddings={"model": "m"})
     bench = make_bench(pipeline(batch_stage(lambda _s, _c: ready), stage("b")), blob_store=blobs)

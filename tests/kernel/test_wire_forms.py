@@ -77,7 +77,7 @@ def test_an_unknown_command_is_refused(document: dict[str, Any]) -> None:
 
 def test_what_is_no_command_is_refused() -> None:
     not_a_command: Any = 5
-    with pytest.raises(InvalidInput, match="5 is no command"):
+    with pytest.raises(InvalidInput, match="5 is not a command"):
         TestKernel().dispatch(not_a_command)
 
 

@@ -108,7 +108,7 @@ def test_a_body_that_kills_its_process_fails_the_run_after_its_last_attempt(tmp_
     assert (tmp_path / "marks").read_text().startswith("died 1\ndied 2\ndied 3\n")
 
 
-def test_a_stopped_worker_finishes_the_body_at_hand_and_hands_on_the_rest(tmp_path: Path) -> None:
+def test_a_stopped_worker_finishes_its_body_and_releases_the_rest(tmp_path: Path) -> None:
     home = EngineHome(tmp_path)
     (run_id,) = create(home, "slow")
     with workers(home), home.reads() as reads:

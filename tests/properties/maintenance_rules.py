@@ -18,10 +18,11 @@ from engine.kernel import (
     SinkUnavailable,
     StagePollSuspended,
 )
+from engine.kernel.host_commands import LeaseRelease
 from engine.kernel.pruning import prune
 from tests.properties.behaviours import Answer, answers
 from tests.properties.benches import Crash, StoreBench
-from tests.properties.machine_state import MachineState, any_one, seldom
+from tests.properties.machine_state import MachineState, any_one, pick, seldom
 
 FAILURES = ("unavailable", "refused", "delivered in part", "crash")
 
@@ -29,7 +30,7 @@ failures = st.lists(st.sampled_from(FAILURES), max_size=3)
 
 
 class MaintenanceRules(MachineState):
-    @rule(seconds=st.sampled_from([1.0, 5.0, 61.0, 301.0, 1000.0]))
+    @rule(seconds=st.sampled_from([1.0, 5.0, 60.0, 300.0, 1000.0]))
     def wait(self, seconds: float) -> None:
         self.do("wait", lambda bench: bench.clock.advance(seconds))
 
@@ -39,51 +40,53 @@ class MaintenanceRules(MachineState):
         self.do("claim pending runs", lambda bench: bench.dispatch(RunClaimPending(worker_id="w", max_claims=most)))
 
     @precondition(lambda self: self.has("stages", StageStatus.SUSPENDED))
-    @rule(answer=answers, seconds=st.sampled_from([61.0, 61.0, 0.0, 601.0]))
-    def poll(self, answer: Answer, seconds: float) -> None:
-        self.script.answer = answer
+    @rule(seconds=st.sampled_from([60.0, 60.0, 0.0, 600.0]), answer=answers, which=st.none() | any_one)
+    def poll(self, seconds: float, answer: Answer, which: int | None) -> None:
+        """All stages that are due, or one."""
         self.wait(seconds)
-        self.do("poll", lambda bench: bench.dispatch(StagePollSuspended()))
-
-    @precondition(lambda self: self.has("stages", StageStatus.SUSPENDED))
-    @rule(which=any_one, is_suspended=st.booleans(), answer=answers)
-    def poll_one(self, which: int, is_suspended: bool, answer: Answer) -> None:
         self.script.answer = answer
-        stages = [
-            stage for stage in self.rows["stages"].values() if stage.status is StageStatus.SUSPENDED or not is_suspended
-        ]
-        command = StagePollSuspended(stage_record_id=stages[which % len(stages)].id)
-        self.do("poll one stage", lambda bench: bench.dispatch(command))
+        record_id = None if which is None else pick(self.rows["stages"], which).id
+        self.do("poll", lambda bench: bench.dispatch(StagePollSuspended(stage_record_id=record_id)))
 
     @precondition(lambda self: self.has("jobs", JobStatus.RUNNING))
-    @rule(threshold=st.sampled_from([300.0, 300.0, 600.0]))
-    def reap_stale(self, threshold: float) -> None:
+    @rule(seconds=st.sampled_from([300.0, 300.0, 0.0, 600.0]), threshold=st.sampled_from([300.0, 300.0, 600.0]))
+    def reap_stale(self, seconds: float, threshold: float) -> None:
+        self.wait(seconds)
         self.do("reap stale leases", lambda bench: bench.dispatch(LeaseReapStale(stale_threshold=threshold)))
 
-    @precondition(lambda self: self.has("runs", RunStatus.RUNNING))
-    @rule(threshold=st.sampled_from([0.0, 0.0, 900.0]))
-    def reap_stuck(self, threshold: float) -> None:
-        self.do("reap stuck runs", lambda bench: bench.dispatch(RunReapStuck(stuck_threshold=threshold)))
+    @precondition(lambda self: self.has("jobs", JobStatus.RUNNING))
+    @rule(workers=st.sampled_from([("w1",), ("w2", "job.execute"), ()]), uncounted=st.booleans())
+    def release_leases_of_workers(self, workers: tuple[str, ...], uncounted: bool) -> None:
+        command = LeaseRelease(worker_ids=workers, uncounted=uncounted)
+        self.do("release the leases of workers", lambda bench: bench.dispatch(command))
 
     @precondition(lambda self: self.runs)
-    @rule(which=any_one, answer=answers)
-    def reconcile(self, which: int, answer: Answer) -> None:
+    @rule(which=any_one, answer=answers, how=st.sampled_from(["reconcile", "transition", "reap stuck runs"]))
+    def look_after(self, which: int, answer: Answer, how: str) -> None:
         self.script.answer = answer
-        self.do("reconcile", lambda bench: bench.dispatch(RunReconcile(workflow_run_id=self.run_id(which))))
-
-    @precondition(lambda self: self.runs)
-    @rule(which=any_one)
-    def transition(self, which: int) -> None:
         run_id = self.run_id(which)
-        answer = self.do_one("transition", lambda bench: bench.dispatch(RunTransition(workflow_run_id=run_id)))
-        assert run_id in self.damaged or isinstance(answer, EngineError) or answer.action == "noop"
+        match how:
+            case "reconcile":
+                self.do(how, lambda bench: bench.dispatch(RunReconcile(workflow_run_id=run_id)))
+            case "transition":
+                moved = self.do_one(how, lambda bench: bench.dispatch(RunTransition(workflow_run_id=run_id)))
+                assert run_id in self.damaged or isinstance(moved, EngineError) or moved.action == "noop"
+            case _:
+                self.do(how, lambda bench: bench.dispatch(RunReapStuck(stuck_threshold=0)))
 
-    @rule(kinds=failures, most=st.sampled_from([100, 100, 2]))
-    def flush(self, kinds: Sequence[str], most: int) -> None:
+    @rule(
+        kinds=failures,
+        most=st.sampled_from([100, 100, 2]),
+        max_retries=st.sampled_from([1, 3]),
+        seconds=st.sampled_from([0.0, 5.0, 60.0]),
+    )
+    def flush(self, kinds: Sequence[str], most: int, max_retries: int, seconds: float) -> None:
         def flush(bench: StoreBench) -> object:
+            bench.events.max_retries = max_retries
             bench.events.failures = [_failure(kind) for kind in kinds]  # type: ignore[misc]  # the fake raises anything
             return bench.dispatch(OutboxFlush(max_events=most))
 
+        self.wait(seconds)
         self.do("flush", flush)
 
     @precondition(lambda self: any(event.dlq_at for event in self.rows["outbox"].values()))

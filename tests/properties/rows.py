@@ -27,6 +27,7 @@ def all_rows(persistence: Persistence, keys: Iterable[KeyName]) -> Rows:
         runs = tx.runs.search(RunFilter(), MOST_RUNS)
         ids = [run.id for run in runs]
         events = [event for run_id in ids for event in tx.outbox.of_run(run_id)]
+        calls = {run_id: booked for run_id in ids if (booked := tx.ai_calls.of_run(run_id))}
         return {
             "runs": _by_id(runs),
             "stages": _by_id(row for run_id in ids for row in tx.stages.of_run(run_id)),
@@ -36,8 +37,8 @@ def all_rows(persistence: Persistence, keys: Iterable[KeyName]) -> Rows:
             "annotations": _by_id(row for run_id in ids for row in tx.annotations.of_run(run_id, AnnotationFilter())),
             "outbox": _by_id(events),
             "plugin deliveries": _deliveries(tx, events),
-            "AI calls": _by_id(row for run_id in ids for row in tx.ai_calls.of_run(run_id)),
-            "spending": {run_id: dict(tx.ai_calls.spent(run_id)) for run_id in ids},
+            "AI calls": _by_id(row for booked in calls.values() for row in booked),
+            "spending": {run_id: tx.ai_calls.spent(run_id) for run_id in calls},
             "keys": {"/".join(key): found for key in keys if (found := tx.keys.find(*key))},
         }
 

@@ -1,6 +1,7 @@
 from engine.domain.lifecycle import ENDED_RUNS
 from engine.kernel import LeaseReapStale, OutboxFlush, RunClaimPending, StagePollSuspended
 from tests.properties.behaviours import Answer, Behaviour, End
+from tests.properties.benches import StoreBench
 from tests.properties.fault_rules import DamageRules, FaultRules
 from tests.properties.maintenance_rules import MaintenanceRules
 from tests.properties.user_rules import UserRules
@@ -25,13 +26,14 @@ class RunMachine(UserRules, WorkerRules, MaintenanceRules, FaultRules):
     def _end_all_runs(self) -> None:
         self.script.answer = Answer()
         for _ in range(TURNS_TO_END):
-            self.do("heal", lambda bench: (bench.faulty.heal(), bench.events.failures.clear()))
+            self.do("heal", StoreBench.heal)
             if not self._open_runs() and self.bench.reads.backlog()[0] == 0:
                 break
             self.do("claim pending runs", lambda bench: bench.dispatch(RunClaimPending(worker_id="w")))
             self.work_off(Behaviour(End.RICH))
-            for command in (StagePollSuspended(), LeaseReapStale(), OutboxFlush()):
-                self.do("maintain", lambda bench, command=command: bench.dispatch(command))
+            self.do("poll", lambda bench: bench.dispatch(StagePollSuspended()))
+            self.do("reap stale leases", lambda bench: bench.dispatch(LeaseReapStale()))
+            self.do("flush", lambda bench: bench.dispatch(OutboxFlush()))
             self.do("wait", lambda bench: bench.clock.advance(30))
         assert self._open_runs() == []
         self.stores_are_equal_and_sound()

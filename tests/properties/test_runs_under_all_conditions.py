@@ -5,6 +5,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from engine.adapters.memory.persistence import InMemoryPersistence
 from engine.ports.persistence import Persistence
 from engine.testing import FakeClock
 from tests.kernel.stores import emptied, open_store
+from tests.properties.benches import Stores
 from tests.properties.machine_state import MachineState
 from tests.properties.run_machine import RunMachine, StoreMachine
 from tests.properties.wrapped_persistence import CheckedPersistence
@@ -24,7 +26,7 @@ EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "0"))
 pytestmark = pytest.mark.timeout(0 if EXAMPLES else 600)
 
 
-def explore(machine: type[MachineState], examples: int) -> None:
+def explore(machine: Callable[[Stores], MachineState], examples: int, stores: Stores) -> None:
     bounds = settings(
         max_examples=EXAMPLES or examples,
         stateful_step_count=50,
@@ -32,7 +34,7 @@ def explore(machine: type[MachineState], examples: int) -> None:
         suppress_health_check=list(HealthCheck),
         print_blob=True,
     )
-    run_state_machine_as_test(machine, settings=bounds)
+    run_state_machine_as_test(lambda: machine(stores), settings=bounds)  # type: ignore[arg-type]  # any factory will do
 
 
 def in_memory(clock: FakeClock) -> Persistence:
@@ -40,10 +42,7 @@ def in_memory(clock: FakeClock) -> Persistence:
 
 
 def test_runs_stay_sound_and_end() -> None:
-    class Machine(RunMachine):
-        stores = {"memory": in_memory}
-
-    explore(Machine, examples=200)
+    explore(RunMachine, examples=100, stores={"memory": in_memory})
 
 
 @pytest.mark.postgres
@@ -58,7 +57,8 @@ def test_stores_stay_equal(sqlite_template: Path, tmp_path: Path, postgres_datab
     def in_postgresql(clock: FakeClock) -> Persistence:
         return open_store(emptied(postgres_database), clock)
 
-    class Machine(StoreMachine):
-        stores = {"memory": in_memory, "SQLite": in_sqlite, "PostgreSQL": in_postgresql}
-
-    explore(Machine, examples=40)
+    explore(
+        StoreMachine,
+        examples=20,
+        stores={"memory": in_memory, "SQLite": in_sqlite, "PostgreSQL": in_postgresql},
+    )

@@ -7,7 +7,8 @@ from engine.domain.errors import EngineError
 from engine.domain.lifecycle import ENDED_RUNS, RunStatus
 from engine.kernel import ActorInput, AnnotationInput, RunCancel, RunCreate, RunRerunFrom
 from tests.properties.behaviours import BIG, STAGE_IDS
-from tests.properties.machine_state import MachineState, any_one, seldom
+from tests.properties.benches import Stores
+from tests.properties.machine_state import MachineState, any_one, pick, seldom
 
 MAX_RUNS = 3
 
@@ -41,8 +42,8 @@ notes = st.fixed_dictionaries(
 
 
 class UserRules(MachineState):
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, stores: Stores) -> None:
+        super().__init__(stores)
         self.asked: list[RunCreate] = []
 
     @initialize(commands=st.lists(creations, min_size=1, max_size=2))
@@ -77,17 +78,17 @@ class UserRules(MachineState):
         answer = self.do_one("cancel", lambda bench: bench.dispatch(command))
         assert isinstance(answer, EngineError) or self.bench.run_of(self.run_id(which)).status in ENDED_RUNS
 
-    @precondition(lambda self: self.runs)
+    @precondition(lambda self: self.has("runs", *ENDED_RUNS))
     @rule(
         which=any_one,
-        of_ended=st.sampled_from([True, True, False]),
-        stage_id=st.sampled_from(f"aa{STAGE_IDS}z"),
+        of_ended=st.sampled_from([True, True, True, False]),
+        stage_id=st.sampled_from(f"aaa{STAGE_IDS}z"),
         override=st.sampled_from([None, None, "other", BIG]),
         key=keys,
     )
     def rerun(self, which: int, of_ended: bool, stage_id: str, override: str | None, key: str | None) -> None:
-        ended = [run for run in self.rows["runs"].values() if run.status in ENDED_RUNS and of_ended]
-        run = ended[which % len(ended)] if ended else self.rows["runs"][self.run_id(which)]
+        ended = {run_id: run for run_id, run in self.rows["runs"].items() if run.status in ENDED_RUNS}
+        run = pick(ended if of_ended else self.rows["runs"], which)
         self.know_key("run.rerunFrom", key, run.tenant)
         command = RunRerunFrom(
             workflow_run_id=run.id, from_stage_id=stage_id, input_override=override, idempotency_key=key

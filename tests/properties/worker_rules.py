@@ -6,12 +6,12 @@ from engine.domain.lifecycle import JobStatus
 from engine.domain.records import LogLevel
 from engine.execution.attempt import Attempt, new_attempt
 from engine.kernel import JobExecute
-from engine.kernel.host_commands import JobHeartbeat, JobRelease, JobStart, JobTimeout, LeaseRelease, LeaseRenewal
+from engine.kernel.host_commands import JobHeartbeat, JobRelease, JobStart, JobTimeout, LeaseRenewal
 from engine.ports.persistence import Claim, ClaimRequest, Lease, NoClaim
 from tests.kernel.bench import LEASE
-from tests.properties.behaviours import OTHER_POOL, Behaviour, behaviours
+from tests.properties.behaviours import OTHER_POOL, Behaviour, Said, behaviours
 from tests.properties.benches import Answers, Held, StoreBench
-from tests.properties.machine_state import MachineState, any_one
+from tests.properties.machine_state import MachineState, any_one, pick
 
 POOLS = ("default", OTHER_POOL)
 
@@ -22,21 +22,16 @@ pools = st.sampled_from([POOLS, POOLS, ("default",), (OTHER_POOL,)])
 class WorkerRules(MachineState):
     # Jobs are claimed
 
-    @precondition(lambda self: self.has("jobs", JobStatus.PENDING))
-    @rule(worker=workers, pools=pools)
-    def deliver(self, worker: str, pools: tuple[str, ...]) -> None:
-        self._start(worker=worker, pools=pools)
-
-    @precondition(lambda self: self.runs)
-    @rule(which=any_one, worker=workers, pools=pools)
-    def deliver_of_run(self, which: int, worker: str, pools: tuple[str, ...]) -> None:
-        self._start(worker=worker, pools=pools, run_id=self.run_id(which))
-
     @precondition(lambda self: self.rows["jobs"])
-    @rule(which=any_one)
-    def deliver_again(self, which: int) -> None:
-        jobs = sorted(self.rows["jobs"])
-        self._start(job_id=jobs[which % len(jobs)])
+    @rule(among=st.sampled_from(["all", "of a run", "this one"]), which=any_one, worker=workers, pools=pools)
+    def deliver(self, among: str, which: int, worker: str, pools: tuple[str, ...]) -> None:
+        match among:
+            case "all":
+                self._start(worker=worker, pools=pools)
+            case "of a run":
+                self._start(worker=worker, pools=pools, run_id=self.run_id(which))
+            case _:
+                self._start(worker=worker, job_id=pick(self.rows["jobs"], which).id)
 
     @precondition(lambda self: self.held)
     @rule(which=any_one)
@@ -84,17 +79,11 @@ class WorkerRules(MachineState):
         self.work_off(behaviour)
 
     @precondition(lambda self: self.held)
-    @rule(which=any_one, behaviour=behaviours)
-    def perform(self, which: int, behaviour: Behaviour) -> None:
-        self._perform(self.attempt(which), behaviour)
-
-    @precondition(lambda self: self.held)
     @rule(which=any_one, behaviour=behaviours, go_on=st.booleans(), forget=st.booleans())
     def finish(self, which: int, behaviour: Behaviour, go_on: bool, forget: bool) -> None:
-        """What is not forgotten may be finished again."""
+        """What is not forgotten may be finished again, with another outcome too."""
         held = self.attempt(which)
-        if held.outcomes is None:
-            self._perform(held, behaviour)
+        self._perform(held, behaviour)
         self.finish_held(held, go_on=go_on)
         if forget:
             self.held.remove(held)
@@ -107,8 +96,7 @@ class WorkerRules(MachineState):
         holds=st.booleans(),
     )
     def execute(self, which: int, behaviour: Behaviour, key: str | None, holds: bool) -> None:
-        jobs = list(self.rows["jobs"].values())
-        job = jobs[which % len(jobs)]
+        job = pick(self.rows["jobs"], which)
         run = self.rows["runs"][job.workflow_run_id]
         self.know_key("job.execute", key, run.tenant)
         self.script.behaviour = behaviour
@@ -125,28 +113,25 @@ class WorkerRules(MachineState):
     # Leases are kept and lost
 
     @precondition(lambda self: self.held)
-    @rule(which=any_one, has_log=st.booleans(), has_progress=st.booleans())
-    def beat(self, which: int, has_log: bool, has_progress: bool) -> None:
-        held = self.attempt(which)
+    @rule(which=any_one, said=st.frozensets(st.sampled_from([Said.LOG, Said.PROGRESS])), from_outside=st.booleans())
+    def keep_lease(self, which: int, said: frozenset[Said], from_outside: bool) -> None:
+        held, job = self.attempt(which), self._claim(which).job
+        renewal = LeaseRenewal(
+            workflow_run_id=job.workflow_run_id, job_id=job.id, lease_token=job.lease_token or "", lease_seconds=LEASE
+        )
 
         def beat(bench: StoreBench) -> object:
             attempt = held.attempts[bench.store]
-            if has_log:
+            if Said.LOG in said:
                 attempt.recorder.log(LogLevel.DEBUG, "alive", {"n": 1})
-            if has_progress:
+            if Said.PROGRESS in said:
                 attempt.recorder.progress(0.5, "half")
             return bench.dispatch(JobHeartbeat(attempt=attempt, lease_seconds=LEASE))
 
-        self.do("heartbeat", beat)
-
-    @precondition(lambda self: self.held)
-    @rule(which=any_one)
-    def renew(self, which: int) -> None:
-        job = self._claim(which).job
-        command = LeaseRenewal(
-            workflow_run_id=job.workflow_run_id, job_id=job.id, lease_token=job.lease_token or "", lease_seconds=LEASE
-        )
-        self.do("renew a lease", lambda bench: bench.dispatch(command))
+        if from_outside:
+            self.do("renew a lease", lambda bench: bench.dispatch(renewal))
+        else:
+            self.do("heartbeat", beat)
 
     @precondition(lambda self: self.held)
     @rule(which=any_one, seconds=st.sampled_from([0.0, 0.0, 30.0]), reason=st.sampled_from([None, "shutdown"]))
@@ -156,12 +141,6 @@ class WorkerRules(MachineState):
             "release a lease",
             lambda bench: bench.dispatch(JobRelease(attempt=attempts[bench.store], seconds=seconds, reason=reason)),
         )
-
-    @precondition(lambda self: self.has("jobs", JobStatus.RUNNING))
-    @rule(workers=st.sampled_from([("w1",), ("w1", "w2", "job.execute"), ()]), uncounted=st.booleans())
-    def release_leases_of_workers(self, workers: tuple[str, ...], uncounted: bool) -> None:
-        command = LeaseRelease(worker_ids=workers, uncounted=uncounted)
-        self.do("release the leases of workers", lambda bench: bench.dispatch(command))
 
     @precondition(lambda self: self.held)
     @rule(which=any_one)

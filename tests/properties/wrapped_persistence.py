@@ -41,15 +41,15 @@ class Fault(StrEnum):
 
 
 class FaultyPersistence(_AroundTransactions):
-    """Has the faults that are planned, by how many transactions come before them."""
+    """Has the faults that are planned, by how many transactions come before them. Counts transactions."""
 
     def __init__(self, inner: Persistence) -> None:
         super().__init__(inner)
         self._planned: dict[int, Fault] = {}
-        self._count = 0
+        self.transactions = 0
 
     def plan(self, fault: Fault, *, after: int) -> None:
-        self._planned[self._count + after] = fault
+        self._planned[self.transactions + after] = fault
 
     @property
     def has_plans(self) -> bool:
@@ -59,8 +59,8 @@ class FaultyPersistence(_AroundTransactions):
         self._planned.clear()
 
     def around[T](self, transaction: Callable[[], T], *, may_repeat: bool) -> T:
-        fault = self._planned.pop(self._count, None)
-        self._count += 1
+        fault = self._planned.pop(self.transactions, None)
+        self.transactions += 1
         if fault is Fault.BEFORE:
             raise StoreUnavailable(fault)
         answer = transaction()

@@ -59,7 +59,7 @@ def test_a_sandbox_killed_in_the_middle_of_a_stage_leaves_the_run_to_others(
     assert read_run(maintenance, run_id)["status"] == "RUNNING"
 
 
-def test_a_sandbox_told_to_go_releases_its_lease(
+def test_a_stopped_sandbox_releases_its_lease(
     deployment: Deployment, maintenance: LambdaFunction, tmp_path: Path
 ) -> None:
     with deployment.function(JOBS, TEST_WORKFLOWS) as jobs:

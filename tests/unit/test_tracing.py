@@ -40,7 +40,7 @@ def test_every_stage_runs_in_the_trace_its_run_was_created_in() -> None:
     assert [trace and trace.split("-")[1] for trace in traces] == [TRACE.split("-")[1]] * 4
 
 
-def test_a_rerun_goes_on_in_the_trace_of_the_run() -> None:
+def test_a_rerun_continues_the_trace_of_the_run() -> None:
     kernel, traces = kernel_and_traces()
     run_id = kernel.run("w", {}, trace_context=TRACE).run.id
     traces.clear()

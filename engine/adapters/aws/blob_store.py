@@ -122,7 +122,7 @@ class S3BlobStore:
         return info
 
     def _put_in_parts(self, target: dict[str, str], about: dict[str, Any], body: BinaryIO) -> None:
-        """S3 checks a digest of each part and keeps none of the whole, hence ours in the metadata."""
+        """S3 stores a digest of each part, but none of the whole, so the metadata contains it."""
         from boto3.s3.transfer import TransferConfig  # noqa: PLC0415 - boto3 is slow to import
 
         config = TransferConfig(
@@ -145,7 +145,7 @@ def _reading(key: str) -> Iterator[None]:
 
 
 class _Body(io.RawIOBase):
-    """What S3 sends, as a file. botocore compares the digest that S3 keeps once all is read."""
+    """The body of an S3 response, as a file. At its end botocore checks the digest that S3 stores."""
 
     def __init__(self, body: Any, key: str) -> None:
         self._body, self._key = body, key

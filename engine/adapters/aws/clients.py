@@ -8,7 +8,7 @@ type Clients = Callable[[str], Any]
 RETRIES = {"mode": "standard", "total_max_attempts": 3}
 KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 # S3 keeps signature version 4: without it a presigned URL binds no headers. A function may take its 60 s, most of them
-# for a database that wakes; an invocation given up before that would be made a second time.
+# for a paused database; a shorter timeout would invoke it a second time.
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "s3": {"signature_version": "s3v4", "read_timeout": 60},
     "lambda": {"read_timeout": 65},
@@ -16,10 +16,10 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 
 
 class AwsClients:
-    """boto3's clients, each made on first use and kept.
+    """boto3's clients, created on first use and cached.
 
-    `endpoint` sends all of them to an emulator, `credentials` (named as AWS names their variables) are for that.
-    What is not given (region, credentials, dual-stack endpoints) comes from where boto3 looks for it.
+    `endpoint` and `credentials` (by the names of AWS's variables) are for an emulator. Region, credentials and
+    dual-stack endpoints come otherwise from boto3's own configuration.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class AwsClients:
         self._region, self._endpoint = region, endpoint
         self._keys = {name: (credentials or {}).get(name.upper()) for name in KEYS}
         self._made: dict[str, Any] = {}
-        # Sessions are not thread-safe while they make a client.
+        # A session is not thread-safe while it creates a client.
         self._lock = threading.Lock()
 
     def __call__(self, service: str) -> Any:

@@ -1,4 +1,4 @@
-"""How to log in to a database on RDS."""
+"""Passwords and TLS for a database on RDS."""
 
 import ssl
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from engine.domain.errors import SettingsError
 from engine.ports.clock import Clock
 
 type PasswordProvider = Callable[[], str]
-"""Asked for the password each time a connection is about to be opened."""
+"""Returns the password. It is called for each new connection."""
 
 # RDS takes a token for 15 minutes; a new connection may wait for the database to resume.
 TOKEN_AGE = timedelta(minutes=10)
@@ -50,10 +50,9 @@ def secret_password(secrets: SecretReader, secret_id: str) -> PasswordProvider:
 
 
 def verified_tls(ca_file: Path | None = None) -> ssl.SSLContext:
-    """A context that checks the server's certificate and name. Share one: making it is slow.
+    """A context that checks the server's certificate and name. Share one: creating it is slow.
 
-    `ca_file` names the authorities to trust instead of the system's: for RDS, the file global-bundle.pem that
-    AWS publishes. Nothing is ever accepted unverified.
+    `ca_file` replaces the trusted certificates of the system: for RDS, by the file global-bundle.pem of AWS.
     """
     try:
         context = ssl.create_default_context(cafile=ca_file)

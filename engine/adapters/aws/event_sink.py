@@ -12,16 +12,16 @@ from engine.domain.events import Event
 from engine.ports.event_sink import SinkUnavailable
 
 ENTRY_BYTES = 256 * 1024
-"""What an entry, and all entries of one call together, may have."""
+"""The size limit in bytes of one entry, and of all entries of one call together."""
 
 ENTRIES = 10
-"""What one call takes."""
+"""The number of entries that one call takes."""
 
 SMALL_TEXT = 256
 
 
 class EventRefused(EngineError):
-    """EventBridge took the call and refused the event."""
+    """EventBridge accepted the call and refused the event."""
 
     code = "EVENT_REFUSED"
 
@@ -70,13 +70,13 @@ def _one_call(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def entry_size(entry: dict[str, Any]) -> int:
-    """As EventBridge counts: 14 bytes for the time, and the UTF-8 of the texts."""
+    """The size by EventBridge's rule: 14 bytes for the time, and the UTF-8 of the texts."""
     texts = [entry["Source"], entry["DetailType"], entry["Detail"], *entry["Resources"]]
     return 14 + sum(len(text.encode()) for text in texts)
 
 
 def cut(detail: dict[str, Any]) -> dict[str, Any]:
-    """Ids and small facts only; `truncated` names the fields that were left out."""
+    """The small fields of the detail; `truncated` names the other ones."""
     small = {name: value for name, value in detail.items() if _is_small(value)}
     return small | {"truncated": sorted(detail.keys() - small.keys())}
 

@@ -22,7 +22,7 @@ NEVER_ARRIVED = (ConnectionError, HTTPClientError, IncompleteReadError, Credenti
 
 
 def code_of(error: ClientError) -> str:
-    """What AWS calls the error. S3's answers to HEAD have no body and give the status instead."""
+    """The error code of AWS. S3's answers to HEAD have no body, so the code is the HTTP status."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
@@ -41,7 +41,7 @@ def is_passing(error: BotoCoreError | ClientError) -> bool:
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Raises `StoreUnavailable` where trying again can help, else `StoreError`; both begin with `what`."""
+    """Raises `StoreUnavailable` if a retry may succeed, else `StoreError`. The messages begin with `what`."""
     try:
         yield
     except (BotoCoreError, ClientError) as error:

@@ -43,7 +43,7 @@ class _WakeMessage(_Message):
 
 
 def encode_job_message(notification: JobNotification) -> str:
-    """Without tenant and delay: those are for the queue."""
+    """Tenant and delay are left out: they are attributes of the queue message."""
     return _compact(
         {
             "version": VERSION,
@@ -68,7 +68,7 @@ def encode_wake(command: Mapping[str, Json]) -> str:
 
 
 def decode_wake(body: str) -> Mapping[str, Json]:
-    """The command's JSON form, as yet unchecked. Raises `UndecodableMessage`."""
+    """The command's JSON form, not validated. Raises `UndecodableMessage`."""
     return _decoded(_WakeMessage, body).command
 
 

@@ -16,7 +16,7 @@ BATCH_ENTRIES = 10
 BATCH_BYTES = 1024 * 1024
 MAX_DELAY = 900
 TRIES = 3
-# What SQS takes as MessageGroupId: letters, digits and ASCII punctuation.
+# The characters of a MessageGroupId: letters, digits and ASCII punctuation.
 GROUP_ID = re.compile(r"[!-~]{1,128}")
 NO_TENANT = "default"
 
@@ -26,7 +26,7 @@ class SqsJobTransport:
 
     def __init__(self, clients: Clients, queues: Mapping[str, str]) -> None:
         if not queues or not all(queues.values()):
-            raise SettingsError(f"every pool needs the URL of its queue; these are known: {dict(queues)!r}")
+            raise SettingsError(f"every pool needs the URL of its queue, not {dict(queues)!r}")
         self._clients, self._queues = clients, dict(queues)
 
     def notify(self, notifications: Sequence[JobNotification]) -> None:
@@ -40,22 +40,22 @@ class SqsJobTransport:
             for batch in batches(mine):
                 try:
                     self._send(url, batch)
-                except Exception:  # the jobs are committed and the sweep finds them: a lost message costs time only
+                except Exception:  # the jobs are committed, and the sweep notifies of them later
                     logger.exception("could not notify of %s", _names(batch))
 
     def _send(self, url: str, batch: Sequence[JobNotification]) -> None:
-        """Sends again those that SQS could not take. A refusal of the message itself is final."""
-        left = {str(number): each for number, each in enumerate(batch)}
+        """Retries messages that SQS failed to take. A message that it refused is not sent again."""
+        unsent = {str(number): each for number, each in enumerate(batch)}
         for _ in range(TRIES):
-            entries = [entry(number, each) for number, each in left.items()]
+            entries = [entry(number, each) for number, each in unsent.items()]
             failed = self._clients("sqs").send_message_batch(QueueUrl=url, Entries=entries).get("Failed", [])
             for each in (each for each in failed if each["SenderFault"]):
-                name = left[each["Id"]].job_id
+                name = unsent[each["Id"]].job_id
                 logger.error("SQS refused the notification of job %s: %s %s", name, each["Code"], each.get("Message"))
-            left = {each["Id"]: left[each["Id"]] for each in failed if not each["SenderFault"]}
-            if not left:
+            unsent = {each["Id"]: unsent[each["Id"]] for each in failed if not each["SenderFault"]}
+            if not unsent:
                 return
-        logger.error("SQS kept failing; not notified: %s", _names(left.values()))
+        logger.error("SQS kept failing; not notified: %s", _names(unsent.values()))
 
 
 def entry(number: str, notification: JobNotification) -> dict[str, Any]:

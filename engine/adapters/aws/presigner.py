@@ -45,7 +45,7 @@ class PresignedUpload:
 
 
 class S3Presigner:
-    """Signs single requests for others. Whoever holds one can repeat it until it expires, 15 minutes at most.
+    """Signs single requests for other clients. A request can be repeated until it expires, after 15 minutes at most.
 
     A PUT is bound to its key, size, sha256 and content type, and replaces nothing: a second one is refused.
     """
@@ -74,9 +74,9 @@ class S3Presigner:
         upload_id: str | None = None,
         seconds: int = MAX_SECONDS,
     ) -> PresignedUpload:
-        """One PUT per part. With `upload_id`, new URLs for an upload begun before.
+        """One PUT per part. With `upload_id`, new URLs for an upload in progress.
 
-        `sha256` of the whole is what the uploader says; S3 checks the parts.
+        `sha256` of the whole is stored as the uploader gives it; S3 checks only the parts.
         """
         target = self._location.target(key)
         _check(Part(size=0, sha256=sha256), *parts)
@@ -90,7 +90,7 @@ class S3Presigner:
         return PresignedUpload(upload_id=upload_id, parts=signed)
 
     def complete_multipart(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
-        """Makes the blob of its parts. `RefusedError` when the key is taken, or a part missing or another."""
+        """Creates the blob from its parts. `RefusedError` if the key exists, or a part is missing or differs."""
         target = self._location.target(key) | {"UploadId": upload_id}
         with translated(f"could not complete {key!r}"):
             try:
@@ -104,7 +104,7 @@ class S3Presigner:
                 raise
 
     def abort_multipart(self, key: str, upload_id: str) -> None:
-        """Frees what was uploaded; a no-op when there is nothing."""
+        """Deletes the uploaded parts; a no-op if there are none."""
         target = self._location.target(key)
         with translated(f"could not abort the upload of {key!r}"), suppress(self._s3.exceptions.NoSuchUpload):
             self._s3.abort_multipart_upload(**target, UploadId=upload_id)

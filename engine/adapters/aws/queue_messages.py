@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 
 LONGEST_VISIBILITY = 12 * 60 * 60
 RETRY_DELAYS = (10, 30, 120, 600)
-"""Seconds until a message that failed comes again, by how often it was received; the last one from then on."""
+"""Seconds until a failed message is delivered again, by its number of receives; then the last one."""
 
 
 def retry_delay(receive_count: int) -> int:
@@ -24,7 +24,7 @@ class QueueMessages:
         self._clients, self._queue_url = clients, queue_url
 
     def hide(self, receipt_handle: str, seconds: float) -> None:
-        """Lets the message come back in so many seconds. Failing costs latency only, so it is logged."""
+        """Delays the redelivery of the message. A failure costs latency only, so it is logged."""
         timeout = min(max(0, round(seconds)), LONGEST_VISIBILITY)
         try:
             with translated("could not change a message's visibility"):

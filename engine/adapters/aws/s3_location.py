@@ -9,13 +9,13 @@ S3_KEY_BYTES = 1024
 
 @dataclass(frozen=True, slots=True)
 class S3Location:
-    """Where blobs are: a bucket, and what their keys begin with there."""
+    """The location of blobs: a bucket, and a prefix of their keys."""
 
     bucket: str
     prefix: str = ""
 
     def full(self, key: str) -> str:
-        """The S3 key of a blob. Raises `InvalidBlobKey`; nothing is ever normalised."""
+        """The S3 key of a blob. Raises `InvalidBlobKey`; a key is never normalised."""
         validate_key(key)
         full = f"{self.prefix.rstrip('/')}/{key}" if self.prefix else key
         if len(full.encode()) > S3_KEY_BYTES:
@@ -30,5 +30,5 @@ class S3Location:
 
 
 def s3_checksum(sha256: str) -> str:
-    """S3 writes digests in base64."""
+    """The digest in base64, as S3 expects it."""
     return base64.b64encode(bytes.fromhex(sha256)).decode()

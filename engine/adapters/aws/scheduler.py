@@ -19,7 +19,7 @@ NAME_LENGTH = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlQueue:
-    """Where wakes arrive. Schedules send there as `role_arn`, and to `dead_letter_arn` what they could not."""
+    """The queue of wake-ups. Schedules send to it as `role_arn`; failed deliveries go to `dead_letter_arn`."""
 
     url: str
     arn: str
@@ -80,9 +80,9 @@ def whole_second(at: datetime) -> datetime:
 
 
 def schedule_name(command: Mapping[str, Json], at: datetime) -> str:
-    """The same for the same command at the same time, so that a repeat replaces it.
+    """Equal for the same command at the same time, so that a repetition replaces it.
 
-    The time is part of it: an earlier wake of the same command must not be lost to a later one.
+    The time is part of the name: a later wake-up of the same command must not replace an earlier one.
     """
     document = json.dumps([dict(command), at.isoformat()], sort_keys=True)
     kind = "".join(c if c.isalnum() and c.isascii() else "-" for c in str(command.get("type", "wake")))

@@ -12,7 +12,7 @@ MAX_AGE = timedelta(minutes=5)
 
 
 class SecretReader:
-    """Secrets Manager's secrets by name or ARN, read again after five minutes or when forgotten."""
+    """Secrets of Secrets Manager by name or ARN, cached for five minutes."""
 
     def __init__(self, clients: Clients, clock: Clock) -> None:
         self._clients, self._clock = clients, clock
@@ -28,16 +28,16 @@ class SecretReader:
         return value
 
     def fields(self, secret_id: str) -> Mapping[str, Json]:
-        """A secret that is a JSON object, such as the ones RDS keeps: `username`, `password`, …"""
+        """A secret that is a JSON object, such as those of RDS: `username`, `password`, …"""
         try:
             document = json.loads(self.text(secret_id))
         except ValueError:
             document = None
         if not isinstance(document, dict):
-            # Neither the value nor the parser's message: that would quote it.
+            # Neither the value nor the parser's message, which quotes it.
             raise SettingsError(f"the secret {secret_id!r} is not a JSON object")
         return document
 
     def forget(self, secret_id: str) -> None:
-        """For a value that was refused: it has probably been rotated."""
+        """Removes a secret from the cache. Call it when the value was refused: it has probably been rotated."""
         self._read.pop(secret_id, None)

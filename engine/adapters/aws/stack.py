@@ -1,4 +1,4 @@
-"""A deployed stack, spoken to by invoking its maintenance function; IAM decides who may."""
+"""A client of a deployed stack. It invokes the maintenance function; IAM controls the access."""
 
 import json
 from collections.abc import Mapping
@@ -28,12 +28,12 @@ class StackCalls:
     """Sends commands and reads in their JSON form."""
 
     def __init__(self, clients: Clients, stack: str) -> None:
-        """Raises `NotFound` for a stack that is not there, `StoreError` for one that is not of an engine."""
+        """Raises `NotFound` for a stack that does not exist, `StoreError` for one without an engine."""
         self._clients, self._stack = clients, stack
         self._function = self._find_function()
 
     def ask(self, document: Mapping[str, Json]) -> Json:
-        """The result. Raises what the kernel there raised, or `StoreUnavailable` when the function did not answer."""
+        """Returns the result. Raises the error of the remote kernel, or `StoreUnavailable` without an answer."""
         with translated(f"could not invoke {self._function!r}"):
             response = self._clients("lambda").invoke(
                 FunctionName=self._function, Payload=json.dumps(document).encode()
@@ -63,9 +63,9 @@ def _message_of(answer: Any) -> str:
     return str(answer.get("errorMessage", answer)) if isinstance(answer, dict) else str(answer)
 
 
-def _error_of(said: Mapping[str, str]) -> EngineError:
-    """The same kind of error, as far as callers tell them apart, with the same words."""
-    kind = InvalidInput if said["code"] in CALLERS_FAULT else RefusedError
-    error: EngineError = kind(said["message"])
-    error.code = said["code"]
+def _error_of(fault: Mapping[str, str]) -> EngineError:
+    """An error of the same kind, code and message; callers distinguish only the two kinds."""
+    kind = InvalidInput if fault["code"] in CALLERS_FAULT else RefusedError
+    error: EngineError = kind(fault["message"])
+    error.code = fault["code"]
     return error

@@ -1,4 +1,4 @@
-"""One file for a blob and what is known of it, so that one rename replaces both.
+"""A blob and its metadata in one file, so that one rename replaces both.
 
 content · {"size": …, "sha256": …, "content_type": …} · length of that JSON in 8 hexadecimal digits
 """
@@ -41,7 +41,7 @@ def open_content(path: Path, key: str) -> BinaryIO:
 
 
 class _Content(io.RawIOBase):
-    """The beginning of a file, as if it ended there."""
+    """The content of a blob: the first `size` bytes of its file."""
 
     def __init__(self, file: io.FileIO, size: int) -> None:
         self._file, self._size = file, size

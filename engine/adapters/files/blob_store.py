@@ -1,7 +1,7 @@
 """Blobs as files below one directory.
 
-A key's last segment gets an ending that no key can hold, so that "a" and "a/b" can both exist and a file that is
-still being written is never taken for a blob.
+The name of a blob's file ends in a suffix that no key can contain. So the keys "a" and "a/b" can both exist, and an
+unfinished file is not a blob.
 """
 
 import io
@@ -64,8 +64,8 @@ class FileBlobStore:
 
     def list(self, prefix: str) -> Iterator[str]:
         validate_key(prefix)
-        near = (self._root / prefix).parent
-        files = (Path(folder, name) for folder, _, names in os.walk(near) for name in names)
+        folder_of_prefix = (self._root / prefix).parent
+        files = (Path(folder, name) for folder, _, names in os.walk(folder_of_prefix) for name in names)
         keys = (str(file.relative_to(self._root)) for file in files if file.name.endswith(_ENDING))
         return iter(sorted(key for each in keys if is_under(key := each.removesuffix(_ENDING), prefix)))
 
@@ -97,13 +97,13 @@ class FileBlobStore:
 
 
 def _move(draft: Path, path: Path) -> None:
-    """Tries again when somebody removes the folder, empty so far, in between."""
-    for left in reversed(range(_TRIES)):
+    """Tries again if another process deletes the empty folder between the two steps."""
+    for tries_left in reversed(range(_TRIES)):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             draft.replace(path)
         except (FileNotFoundError, FileExistsError):
-            if not left:
+            if not tries_left:
                 raise
         else:
             break

@@ -1,1 +1,1 @@
-"""What one machine provides: worker locks and timers."""
+"""Adapters for one machine: worker locks, notifications, timers and the log."""

@@ -18,7 +18,7 @@ type Listener = Callable[[Sequence[JobNotification]], None]
 
 
 class InProcessJobTransport:
-    """Wakes every waiting thread, at once and again when a delay is over."""
+    """Wakes all waiting threads, at once and again after each delay."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -27,7 +27,7 @@ class InProcessJobTransport:
         self._listeners: list[Listener] = []
 
     def notify(self, notifications: Sequence[JobNotification]) -> None:
-        """Listeners are called in this thread; what they raise is logged."""
+        """Listeners are called in this thread; their errors are logged."""
         if not notifications:
             return
         with self._changed:
@@ -37,16 +37,16 @@ class InProcessJobTransport:
             self._notification_count += 1
             self._changed.notify_all()
         for listener in tuple(self._listeners):
-            self._tell(listener, notifications)
+            self._call_listener(listener, notifications)
 
     def wake_all(self) -> None:
-        """Ends every wait, as when a host stops."""
+        """Ends all waits, because a host stops."""
         with self._changed:
             self._notification_count += 1
             self._changed.notify_all()
 
     def add_listener(self, listener: Listener) -> Callable[[], None]:
-        """Gives a function that removes the listener again."""
+        """Returns a function that removes the listener."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
@@ -63,27 +63,27 @@ class InProcessJobTransport:
             seen = self._notification_count if since is None else since
             while self._notification_count == seen:
                 now = time.monotonic()
-                self._notify_what_is_due(now)
+                self._notify_delayed(now)
                 if self._notification_count != seen or now >= end:
                     break
                 self._changed.wait(min([end, *self._later[:1]]) - now)
             return self._notification_count != seen
 
-    def _notify_what_is_due(self, now: float) -> None:
+    def _notify_delayed(self, now: float) -> None:
         while self._later and self._later[0] <= now:
             heappop(self._later)
             self._notification_count += 1
             self._changed.notify_all()
 
-    def _tell(self, listener: Listener, notifications: Sequence[JobNotification]) -> None:
+    def _call_listener(self, listener: Listener, notifications: Sequence[JobNotification]) -> None:
         try:
             listener(notifications)
-        except Exception:  # a listener must not undo what is committed already
+        except Exception:  # the jobs are committed: an error of a listener must not fail the caller
             logger.exception("a listener for notifications failed")
 
 
 class InProcessTimers:
-    """Lost with the process: the maintenance tick finds what was due then."""
+    """Timers in memory. If the process dies, the maintenance tick does their work."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -95,7 +95,7 @@ class InProcessTimers:
             heappush(self._wakes, (at, next(self._order), dict(command)))
 
     def take_due(self, now: datetime) -> Sequence[Mapping[str, Any]]:
-        """Commands whose time has come, each once, earliest first."""
+        """The commands that are due, each once, earliest first."""
         due: list[Mapping[str, Any]] = []
         with self._lock:
             while self._wakes and self._wakes[0][0] <= now:

@@ -1,7 +1,7 @@
-"""The queue as callers without a host use it: job rows over any Persistence, and notifications within this process.
+"""A queue of job rows over any `Persistence`, with notifications in this process. For callers without a host.
 
-Hosts finish jobs together with their stages and runs through the kernel. The calls here change job rows alone; they
-do nothing to a job that has moved on, so they may follow a `job.execute` that did it all already.
+Hosts finish jobs together with their stages and runs, through the kernel. These methods change job rows alone. They do
+nothing to a job that is not RUNNING, so a caller may use them after `job.execute`.
 """
 
 import secrets
@@ -41,7 +41,7 @@ class JobQueue(InProcessJobTransport):
         self._retry = retry or RetryPolicy(jitter=0)
 
     def enqueue_parallel(self, jobs: Iterable[JobRecord]) -> tuple[str, ...]:
-        """Inserts all or none, of each run. Gives their ids."""
+        """Inserts all jobs of a run, or none of them. Gives the ids."""
         rows = tuple(jobs)
         for run_id in dict.fromkeys(job.workflow_run_id for job in rows):
             mine = tuple(job for job in rows if job.workflow_run_id == run_id)
@@ -63,22 +63,22 @@ class JobQueue(InProcessJobTransport):
         return claim.job if isinstance(claim, Claim) else None
 
     def complete(self, job_id: str, *, lease_token: str | None = None) -> bool:
-        return self._leave(self._get(job_id), lease_token, JobStatus.COMPLETED, _ENDED)
+        return self._end_lease(self._get(job_id), lease_token, JobStatus.COMPLETED, _ENDED)
 
     def suspend(self, job_id: str, *, lease_token: str | None = None) -> bool:
-        return self._leave(self._get(job_id), lease_token, JobStatus.SUSPENDED, _ENDED)
+        return self._end_lease(self._get(job_id), lease_token, JobStatus.SUSPENDED, _ENDED)
 
     def fail(self, job_id: str, error: str, *, retry: bool = False, lease_token: str | None = None) -> bool:
-        """With `retry` the job is PENDING again after a growing wait, while it has attempts left."""
+        """With `retry` and attempts left, the job is PENDING again, with a growing delay."""
         job = self._get(job_id)
         if not retry or job.attempt >= job.max_attempts:
-            return self._leave(job, lease_token, JobStatus.FAILED, {**_ENDED, "last_error": error})
+            return self._end_lease(job, lease_token, JobStatus.FAILED, {**_ENDED, "last_error": error})
         delay = self._retry.delay(job.attempt, 0.0)
-        again: JobPatch = {**_TAKEN, **_due(job, delay), "last_error": error}
-        return self._leave(job, lease_token, JobStatus.PENDING, again)
+        retry_patch: JobPatch = {**_TAKEN, **_due(job, delay), "last_error": error}
+        return self._end_lease(job, lease_token, JobStatus.PENDING, retry_patch)
 
     def touch_job(self, job_id: str, *, lease_token: str | None = None, lease_seconds: float = 300.0) -> bool:
-        """Extends the lease of whoever holds the job, or of the given token only. False when it is not held."""
+        """Renews the lease of the job; with `lease_token`, only that lease. False if the job is not leased."""
         job = self._get(job_id)
         renewed = JobUpdate(
             ids=(job_id,),
@@ -89,7 +89,7 @@ class JobQueue(InProcessJobTransport):
         return isinstance(self._persistence.write(changes), Written)
 
     def release_stale_jobs(self, stale_threshold: float = 0.0) -> int:
-        """Jobs whose lease ran out that many seconds ago: PENDING again, or FAILED when their attempts are spent."""
+        """Releases expired leases: the job is PENDING again, or FAILED when its attempts are spent."""
         stale = self._persistence.read(lambda tx: tx.jobs.expired(_BATCH, older_than=stale_threshold))
         return sum(self._release(job) for job in stale)
 
@@ -116,10 +116,10 @@ class JobQueue(InProcessJobTransport):
     def _release(self, job: JobRecord) -> bool:
         expired: Condition = {"lease_until": PASSED}
         if job.attempt >= job.max_attempts:
-            return self._leave(job, job.lease_token, JobStatus.FAILED, _TAKEN, expired)
-        return self._leave(job, job.lease_token, JobStatus.PENDING, {**_TAKEN, **_due(job, 0.0)}, expired)
+            return self._end_lease(job, job.lease_token, JobStatus.FAILED, _TAKEN, expired)
+        return self._end_lease(job, job.lease_token, JobStatus.PENDING, {**_TAKEN, **_due(job, 0.0)}, expired)
 
-    def _leave(
+    def _end_lease(
         self, seen: JobRecord, token: str | None, to: JobStatus, patch: JobPatch, expect: Condition | None = None
     ) -> bool:
         def decide(locked: LockedRun) -> Changes | Refused:

@@ -1,7 +1,7 @@
-"""Which worker processes of this machine are alive, told by the locks they hold.
+"""Locks of worker processes, which show the workers of this machine that are dead.
 
-A POSIX record lock belongs to one process, is not inherited by its children and is gone the moment it dies, however it
-dies. So a lock file that can be locked belonged to a worker that is dead.
+A POSIX record lock belongs to one process, is not inherited by its children, and ends with its process. So if a lock
+file can be locked, its worker is dead.
 """
 
 import fcntl
@@ -17,7 +17,7 @@ SUFFIX = ".lock"
 
 
 class WorkerLock:
-    """Held from `acquire` to `release` or the end of the process."""
+    """The lock of a worker, from `acquire` to `release` or the end of the process."""
 
     def __init__(self, folder: Path, worker_id: str) -> None:
         self._path = folder / f"{worker_id}{SUFFIX}"
@@ -51,13 +51,13 @@ class WorkerLock:
 
 
 def dead_workers(folder: Path, *, own: frozenset[str] = frozenset()) -> list[str]:
-    """Workers whose lock file is there and whose process is not. `own` are this process's: asking would free them."""
+    """Workers whose lock file exists and is not locked. `own`: workers of this process; a check would unlock them."""
     found = sorted(path for path in folder.glob(f"*{SUFFIX}") if path.name.removesuffix(SUFFIX) not in own)
     return [path.name.removesuffix(SUFFIX) for path in found if _is_free(path)]
 
 
 def forget(folder: Path, worker_id: str) -> None:
-    """Removes the lock file of a dead worker whose leases are taken back."""
+    """Removes the lock file of a dead worker, after the release of its leases."""
     with suppress(FileNotFoundError):
         (folder / f"{worker_id}{SUFFIX}").unlink()
 

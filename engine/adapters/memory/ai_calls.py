@@ -44,7 +44,7 @@ class MemoryAICalls:
             reserved_cost = counter.reserved_cost + (call.reserved_cost or 0.0)
             reserved_tokens = counter.reserved_tokens + call.reserved_tokens
             for cap in caps:
-                if cap.scope == scope and _passes(cap, counter, reserved_cost, reserved_tokens):
+                if cap.scope == scope and _exceeds(cap, counter, reserved_cost, reserved_tokens):
                     return cap
             self._counters.update(scope, {"reserved_cost": reserved_cost, "reserved_tokens": reserved_tokens})
         return None
@@ -121,8 +121,8 @@ def _work_of(call: AICallRecord) -> tuple[str | None, str | None, int]:
     return call.workflow_run_id, call.stage_id, call.generation
 
 
-def _passes(cap: Cap, counter: SpendingRecord, reserved_cost: float, reserved_tokens: int) -> bool:
-    """Whether the counter would pass the cap."""
+def _exceeds(cap: Cap, counter: SpendingRecord, reserved_cost: float, reserved_tokens: int) -> bool:
+    """Whether the call would exceed the cap of the counter."""
     cost, tokens = counter.spent_cost + reserved_cost, counter.spent_tokens + reserved_tokens
     return (cap.max_cost is not None and cost > cap.max_cost + SLACK) or (
         cap.max_tokens is not None and tokens > cap.max_tokens

@@ -6,7 +6,7 @@ from engine.domain.records import KeyRecord
 
 
 class MemoryKeys:
-    """Transactions exclude one another here, so no insert ever has to wait for another."""
+    """Transactions run one at a time, so no insert waits for another."""
 
     def __init__(self, tables: Tables) -> None:
         self._rows = tables.keys

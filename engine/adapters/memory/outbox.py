@@ -21,11 +21,11 @@ class MemoryOutbox:
 
     def claim(self, run_id: str, *, token: str, seconds: float, limit: int) -> Sequence[OutboxRecord]:
         now = self._tables.clock.now()
-        events = self._open(run_id)
-        if not events or not _may_be_claimed(events[0], now):
+        events = self._open(run_id)[:limit]
+        if not events or not _may_be_claimed(events[0], now) or any(_is_claimed(event, now) for event in events):
             return []
         claim = {"claim_token": token, "claimed_until": now + timedelta(seconds=seconds)}
-        return [self._rows.update(event.id, claim) for event in events[:limit]]
+        return [self._rows.update(event.id, claim) for event in events]
 
     def claimed_until(self, run_id: str) -> datetime | None:
         now = self._tables.clock.now()
@@ -85,4 +85,8 @@ def _is_open(event: OutboxRecord) -> bool:
 
 def _may_be_claimed(event: OutboxRecord, now: datetime) -> bool:
     is_due = event.next_attempt_at is None or event.next_attempt_at <= now
-    return is_due and (event.claimed_until is None or event.claimed_until <= now)
+    return is_due and not _is_claimed(event, now)
+
+
+def _is_claimed(event: OutboxRecord, now: datetime) -> bool:
+    return event.claimed_until is not None and event.claimed_until > now

@@ -40,7 +40,7 @@ class MemoryTx:
 
 
 class InMemoryPersistence:
-    """One transaction at a time, undone when it raises. Like one connection, it cannot be used within itself."""
+    """One transaction at a time, rolled back when it raises. A nested transaction is refused."""
 
     def __init__(self, clock: Clock) -> None:
         self._tables = Tables(clock)
@@ -86,7 +86,7 @@ class InMemoryPersistence:
         return self.transact(lambda _tx: claim_over_rows(self._rows, request))
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """No-op: no resource is open."""
 
     @contextmanager
     def _no_nested_transaction(self) -> Iterator[None]:

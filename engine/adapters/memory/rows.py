@@ -29,7 +29,7 @@ from engine.ports.changes import (
 
 
 class MemoryRows:
-    """`Rows` in dictionaries, with the uniqueness and the links that a database has."""
+    """`Rows` in dictionaries, with the unique constraints and foreign keys of a database."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
@@ -123,7 +123,7 @@ class MemoryRows:
 
     def last_event(self, run_id: str) -> tuple[int, datetime]:
         run = self._tables.runs.get(run_id)
-        assert run.last_event_at is not None, "the run's row was written with its events"
+        assert run.last_event_at is not None, "the update of the run counts its events"
         return run.event_seq, run.last_event_at
 
     def append_events(self, records: list[OutboxRecord]) -> None:

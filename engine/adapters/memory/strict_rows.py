@@ -1,7 +1,7 @@
-"""As strict about what a row may hold as PostgreSQL is."""
+"""Checks rows as strictly as PostgreSQL does."""
 
 from collections.abc import Hashable, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from types import UnionType
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 type Columns = Mapping[str, tuple[type, ...] | None]
-"""The types each column takes; None where it takes any JSON."""
+"""The types of each column; None for a column of any JSON."""
 
 
 @cache
@@ -51,7 +51,7 @@ def _value(value: Any, types: tuple[type, ...] | None, what: str) -> Any:
 
 
 def _unicode(value: Any, what: str) -> Any:
-    """Half a surrogate pair is no text in UTF-8."""
+    """Refuses half a surrogate pair, which UTF-8 cannot encode."""
     if isinstance(value, str) and not value.isascii():
         try:
             value.encode()
@@ -70,13 +70,18 @@ def _utc(value: datetime, what: str) -> datetime:
 
 
 def copied[R: DataclassInstance](row: R) -> R:
-    """A row whose documents the caller may change without changing ours."""
+    """A row whose documents are copies, so that the caller cannot change the stored ones."""
     documents = {
-        column.name: _copied_json(value)
-        for column in fields(row)
-        if isinstance(value := getattr(row, column.name), dict | list)
+        name: _copied_json(value)
+        for name in _documents_of(type(row))
+        if isinstance(value := getattr(row, name), dict | list)
     }
     return replace(row, **documents) if documents else row
+
+
+@cache
+def _documents_of(record_type: Hashable) -> tuple[str, ...]:
+    return tuple(name for name, types in columns_of(record_type).items() if types is None)
 
 
 def _copied_json(value: Any) -> Any:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Journal:
-    """What undoes a transaction, last first. Outside transactions it is closed and nothing may be written."""
+    """The undo log of a transaction, applied in reverse. Outside of transactions it is closed, and writes raise."""
 
     def __init__(self) -> None:
         self._undo: list[Callable[[], None]] = []
@@ -34,7 +34,7 @@ class Journal:
 
 
 class Table[R: DataclassInstance]:
-    """Records of one kind by id, found by the run they belong to as well."""
+    """Records of one kind, by id and by run."""
 
     def __init__(self, kind: str, record_type: type[R], journal: Journal, run_column: str = "workflow_run_id") -> None:
         self._kind, self._journal = kind, journal
@@ -46,7 +46,7 @@ class Table[R: DataclassInstance]:
         self._next_position = 0
 
     def where(self, test: Callable[[R], bool]) -> list[R]:
-        """Copies of the rows that pass."""
+        """Copies of the rows that meet the condition."""
         return [copied(row) for row in self._rows.values() if test(row)]
 
     def __contains__(self, row_id: str) -> bool:

@@ -33,9 +33,9 @@ class Tables:
         self.delivered: dict[str, frozenset[str]] = {}
 
     def belongs(self, run_id: str) -> None:
-        """The foreign key of every row that is part of a run."""
+        """Checks the foreign key to the run, as every row of a run has one."""
         if run_id not in self.runs:
-            raise StoreError(f"no run {run_id!r} for this row to belong to")
+            raise StoreError(f"this row belongs to a run that does not exist: {run_id!r}")
 
     def set_delivered(self, event_id: str, names: frozenset[str]) -> None:
         before = self.delivered.get(event_id, frozenset())

@@ -1,4 +1,4 @@
-"""The database role that functions log in as: may use the tables, may not change them, and never sits idle."""
+"""The database role of the functions: it may read and write rows, but not change tables."""
 
 import re
 
@@ -9,7 +9,7 @@ from engine.adapters.sql.persistence import Retries
 from engine.domain.errors import SettingsError
 
 IDLE_SESSION_TIMEOUT = "60s"
-"""A connection kept by a sandbox that rests must not keep the database from pausing."""
+"""The idle connection of a frozen sandbox must not keep the database from pausing."""
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _CREATE = """DO $$ BEGIN
@@ -26,9 +26,9 @@ _GRANTS = (
 
 
 def prepare_role(url: str, role: str, *, patience: float = 60.0, password: PasswordProvider | None = None) -> None:
-    """Makes the role where it is missing and grants it what the tables there are need, in one transaction.
+    """Creates the role if it is missing, and grants it access to the existing tables, in one transaction.
 
-    On RDS it logs in by IAM. Raises `SettingsError` for a name that would have to be quoted.
+    On RDS it logs in by IAM. Raises `SettingsError` for a name that needs quotes.
     """
     if not _NAME.fullmatch(role):
         raise SettingsError(f"ENGINE_DATABASE_ROLE is {role!r}: use lower-case letters, digits and _")

@@ -1,4 +1,4 @@
-"""`Changes` and claim requests as the documents that the SQL functions read, and their answers back.
+"""`Changes` and claim requests as JSON documents of the SQL functions, and the functions' answers.
 
 `functions/engine_write_v1.sql` and `engine_claim_v1.sql` list the fields. None and empty fields are left out.
 """
@@ -30,7 +30,7 @@ from engine.ports.persistence import Claim, ClaimRequest, NoClaim
 type Fields = dict[str, Any]
 
 KEY_PATIENCE_MS = 5_000
-"""For so long a request waits for another one under the same idempotency key."""
+"""Milliseconds that a request waits for another one under the same idempotency key."""
 
 
 def changes_json(changes: Changes, now: datetime | None) -> str:
@@ -70,7 +70,7 @@ def claim_json(request: ClaimRequest, now: datetime | None) -> str:
 
 
 def claimed(answer: str) -> Claim | NoClaim | None:
-    """None: ask again."""
+    """None: the claim must be repeated."""
     fields = json.loads(answer)
     if "again" in fields:
         return None

@@ -1,4 +1,4 @@
-"""How Python values lie in columns, the same values on both databases."""
+"""Column types that hold the same Python values on both databases."""
 
 import json
 from collections.abc import Mapping
@@ -17,14 +17,14 @@ POSTGRESQL = "postgresql"
 
 
 def utc(value: datetime) -> datetime:
-    """The same instant in UTC. A time without its zone is refused: nobody could say which instant it is."""
+    """The same instant in UTC. A time without a zone is refused, because its instant is unknown."""
     if value.tzinfo is None:
         raise InvalidInput(f"{value!r} has no time zone; use an aware datetime")
     return value.astimezone(UTC)
 
 
 def to_json(value: Json, *, allow_nan: bool = False) -> str:
-    """Compact JSON. Raises `ValueError` for NaN and infinities, and `TypeError` for what is not JSON."""
+    """Compact JSON. Raises `ValueError` for NaN and infinities, and `TypeError` for other types."""
     return json.dumps(value, ensure_ascii=False, allow_nan=allow_nan, separators=(",", ":"), default=_plain)
 
 
@@ -71,7 +71,7 @@ class EnumText(TypeDecorator[StrEnum]):
 
 
 class Instant(TypeDecorator[datetime]):
-    """An aware UTC datetime: `timestamptz`, or on SQLite text of one width, which sorts as time does."""
+    """An aware UTC datetime: `timestamptz`, or on SQLite a text of fixed width, which sorts by time."""
 
     impl = Text
     cache_ok = True

@@ -1,7 +1,7 @@
-"""From a URL to a pool of connections that are always in autocommit mode.
+"""Connection pools from URLs. All connections are in autocommit mode.
 
-Transactions are begun and ended by statements of our own: drivers then add no round trips of theirs, and a
-statement that is a transaction by itself costs exactly one.
+The adapter sends BEGIN and COMMIT itself. So drivers add no round trips, and a statement that is a whole transaction
+costs one round trip.
 """
 
 import os
@@ -24,7 +24,7 @@ from engine.adapters.sql.store_time import engine_after
 from engine.domain.errors import SettingsError
 
 type PasswordProvider = Callable[[], str]
-"""Asked for the password each time a connection is about to be opened."""
+"""Returns the password. It is called for each new connection."""
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _DRIVERS = ("postgresql+pg8000", "postgresql+psycopg", "sqlite+pysqlite")
@@ -32,7 +32,7 @@ _BUSY_TIMEOUT_MS = 10_000
 
 
 def parse_url(text: str) -> URL:
-    """Raises `SettingsError` for what is no URL of a database this adapter knows."""
+    """Raises `SettingsError` for a text that is not the URL of a supported database."""
     try:
         url = make_url(text)
     except ArgumentError as error:
@@ -47,7 +47,7 @@ def parse_url(text: str) -> URL:
 def open_engine(
     url: URL, *, pool_size: int, connect_timeout: float | None, password: PasswordProvider | None = None
 ) -> Engine:
-    """Nothing connects yet. On pg8000 `connect_timeout` also bounds the wait for any one answer."""
+    """Does not connect. On pg8000 `connect_timeout` also bounds the wait for each answer."""
     if url.get_backend_name() == "sqlite":
         return _open_sqlite(url, pool_size)
     url, arguments = _postgresql_arguments(url, connect_timeout)
@@ -62,8 +62,8 @@ def open_engine(
     )
     event.listen(engine, "handle_error", _mark_lost_connection)
     if url.get_driver_name() == "pg8000":
-        hang_up = partial(_hang_up, (engine.dialect.loaded_dbapi.Error, OSError, ValueError))
-        engine.dialect.do_close = hang_up  # type: ignore[method-assign]  # all that differs for one driver
+        close = partial(_close, (engine.dialect.loaded_dbapi.Error, OSError, ValueError))
+        engine.dialect.do_close = close  # type: ignore[method-assign]  # only for pg8000
     if password is not None:
         event.listen(engine, "do_connect", lambda *args: args[-1].update(password=password()))
     return engine
@@ -74,7 +74,7 @@ def _open_sqlite(url: URL, pool_size: int) -> Engine:
     if not in_memory:
         path = Path(str(url.database))
         path.parent.mkdir(parents=True, exist_ok=True)
-        url = _as_it_stands(path) if _is_kept_copy(path) else url
+        url = _immutable_url(path) if _is_read_only(path) else url
     engine = create_engine(
         url,
         isolation_level="AUTOCOMMIT",
@@ -87,12 +87,12 @@ def _open_sqlite(url: URL, pool_size: int) -> Engine:
     return engine
 
 
-def _is_kept_copy(path: Path) -> bool:
-    """Whether nobody writes here: SQLite could not read it, as it would first put its log of changes beside it."""
+def _is_read_only(path: Path) -> bool:
+    """Whether the database is in a read-only folder. SQLite must then not create its write-ahead log."""
     return path.exists() and not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists()
 
 
-def _as_it_stands(path: Path) -> URL:
+def _immutable_url(path: Path) -> URL:
     query = {"mode": "ro", "immutable": "1", "uri": "true"}
     return URL.create(_DRIVERS[2], database=f"file:{quote(str(path.absolute()))}", query=query)
 
@@ -109,7 +109,7 @@ def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
 
 def _postgresql_arguments(url: URL, connect_timeout: float | None) -> tuple[URL, Mapping[str, Any]]:
     if url.get_driver_name() == "psycopg":
-        # Prepared statements break behind poolers that hand each transaction another server connection.
+        # Prepared statements fail behind poolers that use another server connection for each transaction.
         limit = {} if connect_timeout is None else {"connect_timeout": max(1, round(connect_timeout))}
         return url, {"prepare_threshold": None, **limit}
     mode = url.query.get("sslmode", "disable" if url.host in _LOOPBACK else "require")
@@ -120,7 +120,7 @@ def _postgresql_arguments(url: URL, connect_timeout: float | None) -> tuple[URL,
 
 @cache
 def _tls(mode: str, roots: str | None) -> ssl.SSLContext | bool:
-    """One context for all connections: pg8000 would spend tens of milliseconds on one for each."""
+    """One context for all connections, because creating one takes tens of milliseconds."""
     match mode:
         case "disable":
             return False
@@ -135,8 +135,8 @@ def _tls(mode: str, roots: str | None) -> ssl.SSLContext | bool:
             raise SettingsError(f"sslmode {mode!r} is not known; use disable, require or verify-full")
 
 
-def _hang_up(expected: tuple[type[Exception], ...], connection: Any) -> None:
-    """Closing a dead connection makes pg8000 raise, and later complain about the goodbye it could not send."""
+def _close(expected: tuple[type[Exception], ...], connection: Any) -> None:
+    """Closes a connection that may be dead. pg8000 raises then, and warns later about its open socket."""
     stream = connection._sock  # noqa: SLF001 — pg8000 forgets it when closing fails
     with suppress(*expected):
         connection.close()
@@ -145,11 +145,13 @@ def _hang_up(expected: tuple[type[Exception], ...], connection: Any) -> None:
 
 
 def _mark_lost_connection(context: ExceptionContext) -> None:
-    """Makes SQLAlchemy drop the pool's connections also when it is the server that says they are over, and this one
-    when a statement broke half-way: nobody knows how much was sent, and its next user would get the answers."""
+    """Makes SQLAlchemy discard all connections of the pool when the server ends them.
+
+    It also discards this one when a statement was interrupted: its next user would read the rest of the answer.
+    """
     error = context.original_exception
     if isinstance(error, OSError):
-        # pg8000 lets some errors of its socket through.
+        # pg8000 raises some errors of its socket unchanged.
         context.is_disconnect = True
         raise OperationalError(context.statement, None, error, hide_parameters=True)
     is_the_drivers = isinstance(error, context.dialect.loaded_dbapi.Error)

@@ -1,4 +1,4 @@
-"""PostgreSQL's driver without SQLAlchemy, for the few statements that every stage pays for."""
+"""PostgreSQL's driver without SQLAlchemy, for the few statements that each stage executes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +12,8 @@ from engine.adapters.sql.failures import lost_connection, sqlstate
 
 @contextmanager
 def driver_connection(engine: Engine) -> Iterator[PoolProxiedConnection]:
-    connection = engine.raw_connection()
+    with driver_errors(engine, lambda: None):
+        connection = engine.raw_connection()
     try:
         with driver_errors(engine, connection.invalidate):
             yield connection
@@ -22,17 +23,17 @@ def driver_connection(engine: Engine) -> Iterator[PoolProxiedConnection]:
 
 @contextmanager
 def driver_errors(engine: Engine, discard: Callable[[], None]) -> Iterator[None]:
-    """Turns the driver's errors into SQLAlchemy's, and discards the connection unless it was the server that told.
+    """Translates the driver's errors into SQLAlchemy's. Discards the connection unless the server reported the error.
 
-    After any other error nobody knows how much of a statement was sent, and the next user of the connection would get
-    the answers to it.
+    After any other error a part of a statement may have been sent, and the next user of the connection would read its
+    answer.
     """
     try:
         yield
-    except BaseException as error:  # Ctrl-C too breaks a statement half-way
+    except BaseException as error:  # Ctrl-C too interrupts a statement
         wrapped = _as_dbapi_error(engine, error)
-        told = wrapped is not None and sqlstate(wrapped) is not None and not lost_connection(wrapped)
-        if not told:
+        reported_by_server = wrapped is not None and sqlstate(wrapped) is not None and not lost_connection(wrapped)
+        if not reported_by_server:
             discard()
         if wrapped is None:
             raise
@@ -43,7 +44,7 @@ def _as_dbapi_error(engine: Engine, error: BaseException) -> DBAPIError | None:
     """None for an error that is not the driver's."""
     dbapi = engine.dialect.loaded_dbapi
     if isinstance(error, OSError):
-        # pg8000 lets some errors of its socket through.
+        # pg8000 raises some errors of its socket unchanged.
         error = dbapi.OperationalError(str(error))
     if not isinstance(error, dbapi.Error):
         return None
@@ -52,7 +53,7 @@ def _as_dbapi_error(engine: Engine, error: BaseException) -> DBAPIError | None:
 
 
 def call(connection: Any, statements: str) -> str:
-    """Sends statements without parameters in one round trip. Gives the one value that the query among them gives."""
+    """Sends statements without parameters in one round trip. Gives the single value of the query among them."""
     cursor = connection.cursor()
     try:
         cursor.execute(statements)

@@ -1,4 +1,4 @@
-"""What database errors mean: try again, or give up and say so in the engine's words."""
+"""Classification of database errors: those to retry, and those to translate into the engine's errors."""
 
 import sqlite3
 from typing import Any
@@ -12,14 +12,14 @@ from engine.domain.errors import EngineError, StoreError, StoreUnavailable
 LOCK_TIMEOUT = "55P03"
 CONDITION_FAILED = "WE001"  # raised by our own function
 
-# After these the connection is useless: shut down, crashed, starting, idle for too long (in a transaction too), or a
-# replica since a failover.
+# Errors that end the connection: shutdown, crash, start-up, idle time-out (in a transaction too), or a server that is a
+# replica after a failover.
 _GONE = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25006"})
-# Rolled back for the sake of others, or turned away for the moment (too many clients).
+# Serialization failure, deadlock, and too many clients.
 _ROLLED_BACK = frozenset({"40001", "40P01", "53300"})
 _CONNECTION_CLASS = "08"
 _REFUSES_TLS = "Server refuses SSL"
-# What drivers say without a code when asking again is no use.
+# Texts of permanent errors that drivers raise without a code.
 _FINAL = (_REFUSES_TLS, "authentication failed", "does not exist")
 
 
@@ -38,15 +38,15 @@ def lost_connection(error: BaseException) -> bool:
         return state in _GONE or state.startswith(_CONNECTION_CLASS)
     if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
         return False
-    # Without a code it is the driver that speaks: there is no connection, or there is none any more.
-    return isinstance(error, (OperationalError, InterfaceError)) and not _is_final(error)
+    # An error without a code comes from the driver: it has no connection.
+    return isinstance(error, (OperationalError, InterfaceError)) and not _is_permanent(error)
 
 
-def _is_final(error: DBAPIError) -> bool:
+def _is_permanent(error: DBAPIError) -> bool:
     return any(phrase in str(error.orig) for phrase in _FINAL)
 
 
-def worth_repeating(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether the whole transaction may succeed if it is run again."""
     original = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(original, sqlite3.OperationalError):
@@ -54,33 +54,33 @@ def worth_repeating(error: BaseException) -> bool:
     return sqlstate(error) in _ROLLED_BACK or lost_connection(error)
 
 
-def place(url: URL) -> str:
-    """Where the store is, without user and password."""
+def address(url: URL) -> str:
+    """The address of the store, without user and password."""
     if url.get_backend_name() == "sqlite":
         return f"the database {url.database!r}"
     return f"the database {url.database!r} at {url.host}:{url.port or 5432}"
 
 
 def unavailable(url: URL, error: BaseException) -> StoreUnavailable:
-    return StoreUnavailable(f"{place(url)} cannot be used now: {message(error)}")
+    return StoreUnavailable(f"{address(url)} cannot be used now: {message(error)}")
 
 
-def in_engine_words(url: URL, error: SQLAlchemyError | sqlite3.Error) -> EngineError:
-    """The error for a failure that repeating does not mend."""
+def as_engine_error(url: URL, error: SQLAlchemyError | sqlite3.Error) -> EngineError:
+    """The engine's error for a failure that a retry does not cure."""
     original = getattr(error, "orig", None)
     if isinstance(error, StatementError) and isinstance(original, EngineError):
         return original
     if isinstance(error, PoolTimeout):
-        return StoreUnavailable(f"{place(url)}: all connections of the pool are in use")
+        return StoreUnavailable(f"{address(url)}: all connections of the pool are in use")
     if _REFUSES_TLS in str(original):
-        return StoreUnavailable(f"{place(url)} does not speak TLS; if that is intended add ?sslmode=disable")
-    return StoreError(f"{place(url)} answered: {message(error)}")
+        return StoreUnavailable(f"{address(url)} does not speak TLS; if that is intended add ?sslmode=disable")
+    return StoreError(f"{address(url)} answered: {message(error)}")
 
 
 def message(error: BaseException) -> str:
-    """What the database said, without the statement."""
+    """The message of the database, without the statement."""
     original = getattr(error, "orig", None) or error
     if original.args and isinstance(original.args[0], dict):
         return str(original.args[0].get("M"))
     first = str(original).strip().partition("\n")[0]
-    return first.partition(" (timeout is ")[0] or type(original).__name__  # what pg8000 adds says nothing to anybody
+    return first.partition(" (timeout is ")[0] or type(original).__name__  # pg8000 appends its timeout

@@ -24,7 +24,7 @@ def insert_rows[R: "DataclassInstance"](session: Session, mapping: RecordMapping
 def insert_new_rows[R: "DataclassInstance"](
     session: Session, mapping: RecordMapping[R], records: Iterable[R], *, unique: tuple[str, ...]
 ) -> frozenset[str]:
-    """Skips those whose values in the columns `unique` are taken. Gives the ids of the others."""
+    """Skips records whose values in the columns `unique` exist. Gives the ids of the others."""
     rows = [mapping.values(record) for record in records]
     if not rows:
         return frozenset()

@@ -69,7 +69,7 @@ _IS_DUE = and_(is_in(_C.status, JobStatus.PENDING), _C.due_at <= NOW)
 
 @lru_cache
 def _due(pools: int) -> Select[tuple[object, ...]]:
-    """The first of each pool, which the index gives in order, then the first of those."""
+    """The first jobs of each pool, which the index gives in order, merged by rank."""
     order = (_C.rank, _C.id)
     heads = [
         select(

@@ -1,4 +1,4 @@
-"""Bringing a database to the newest revision. The only module that imports Alembic."""
+"""Migrates a database to the newest revision. Only this module imports Alembic."""
 
 import io
 from pathlib import Path
@@ -15,12 +15,12 @@ from engine.adapters.sql.revision import store_revision
 
 _FOLDER = Path(__file__).parent / "migrations"
 
-# Alembic keeps what it works on in one place for the whole process.
+# Alembic keeps its context in global variables of the process.
 _ONE_AT_A_TIME = Lock()
 
 
 def migrate(url: str, *, patience: float = 60.0, password: PasswordProvider | None = None) -> str:
-    """Applies what is missing, in one transaction. Gives the revision then; that of a newer version stays."""
+    """Applies missing migrations in one transaction. Gives the revision; a newer one is left as it is."""
     parsed = parse_url(url)
     engine = open_engine(parsed, pool_size=1, connect_timeout=None, password=password)
     try:
@@ -30,7 +30,7 @@ def migrate(url: str, *, patience: float = 60.0, password: PasswordProvider | No
 
 
 def migration_sql(url: str) -> str:
-    """The statements that make an empty database, to be run by hand."""
+    """The statements that create the tables of an empty database, to be run by hand."""
     output = io.StringIO()
     config = _config(parse_url(url).get_backend_name())
     config.output_buffer = output
@@ -56,7 +56,7 @@ def _upgrade(engine: Engine) -> str:
 
 
 def _newest(dialect: str) -> str:
-    """The last of the migrations that this code has. Revisions are numbered and sort as text."""
+    """The last revision of this code. Revisions are numbered and sort as text."""
     return str(ScriptDirectory.from_config(_config(dialect)).get_current_head())
 
 

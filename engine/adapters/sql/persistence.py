@@ -11,7 +11,7 @@ from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from engine.adapters.sql.connections import PasswordProvider, open_engine, parse_url
-from engine.adapters.sql.failures import in_engine_words, lost_connection, place, unavailable, worth_repeating
+from engine.adapters.sql.failures import address, as_engine_error, is_transient, lost_connection, unavailable
 from engine.adapters.sql.postgres_transactions import PostgresTransactions
 from engine.adapters.sql.revision import check_revision, create_if_empty
 from engine.adapters.sql.session import Session
@@ -29,7 +29,7 @@ LONGEST_PAUSE = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """`seconds` bounds the time after which nothing is begun again."""
+    """Repeats transactions after transient errors. After `seconds` no repetition is started."""
 
     url: URL
     seconds: float
@@ -40,8 +40,8 @@ class Retries:
             try:
                 return transaction()
             except (SQLAlchemyError, sqlite3.Error) as error:
-                if not worth_repeating(error):
-                    raise in_engine_words(self.url, error) from _cause(error)
+                if not is_transient(error):
+                    raise as_engine_error(self.url, error) from _cause(error)
                 wait = pause * random.uniform(0.5, 1.5)
                 if time.monotonic() + wait > deadline:
                     raise unavailable(self.url, error) from _cause(error)
@@ -50,7 +50,7 @@ class Retries:
 
 
 def _cause(error: SQLAlchemyError | sqlite3.Error) -> BaseException | None:
-    """The driver's error: SQLAlchemy's would show the statement, and with it what users stored."""
+    """The driver's error. SQLAlchemy's error contains the statement, and so the users' data."""
     cause: BaseException | None = getattr(error, "orig", None)
     return cause
 
@@ -61,11 +61,11 @@ class _ProcessClock:
 
 
 class SqlPersistence:
-    """`Persistence` in PostgreSQL or SQLite, as the URL says.
+    """`Persistence` in PostgreSQL or SQLite, depending on the URL.
 
-    Nothing connects before the first use, which raises `StoreBehind` when migrations are missing. An absent
-    SQLite database is created. `clock` replaces the database's own. `patience` is for how many seconds a
-    transaction that could not be done is tried again. `password`, when given, is asked for each new connection's.
+    The first use connects, and raises `StoreBehind` if migrations are missing. A missing SQLite database is created.
+    `clock` replaces the clock of the database. `patience`: seconds in which a transaction is repeated after transient
+    errors. `password` is called for each new connection.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class SqlPersistence:
         self._engine = open_engine(self._url, pool_size=pool_size, connect_timeout=connect_timeout, password=password)
         self._clock = clock or (_ProcessClock() if self._is_sqlite else None)
         self._retries = Retries(self._url, patience)
-        # SQLite has one writer at a time: its threads queue here, where nobody is starved.
+        # SQLite has one writer at a time. The threads wait here, because its own lock is not fair.
         self._writing: AbstractContextManager[object] = Lock() if self._is_sqlite else nullcontext()
         self._hot = self._open_hot_path(clock)
         self._thread = local()
@@ -121,13 +121,13 @@ class SqlPersistence:
         self._engine.dispose()
 
     def _transactions(self) -> PostgresTransactions | SqliteTransactions:
-        """The hot path, on a database that is known to be at this code's revision."""
+        """The transactions of stages, after the check of the database's revision."""
         self._check()
         return self._hot
 
     @contextmanager
     def _no_nested_transaction(self) -> Iterator[None]:
-        """One transaction inside another would need a second connection, which a pool of one never gives."""
+        """Refuses a nested transaction: it needs a second connection, for which a pool of one waits for ever."""
         if getattr(self._thread, "is_busy", False):
             raise StoreError("a transaction inside a transaction would need a second connection")
         self._thread.is_busy = True
@@ -152,11 +152,11 @@ class SqlPersistence:
     def _transact_once[T](self, work: Callable[[Tx], T]) -> T:
         with self._writing, self._connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE" if self._is_sqlite else "BEGIN")
-            # Leaving without COMMIT rolls back.
+            # Without COMMIT the pool rolls back.
             session = Session(connection, clock=self._clock, writable=True)
             result = work(SqlTx(session))
             if session.failure is not None:
-                # PostgreSQL would answer COMMIT with a silent rollback.
+                # PostgreSQL answers such a COMMIT with a rollback, without an error.
                 raise session.failure
             self._commit(connection)
             return result
@@ -168,7 +168,7 @@ class SqlPersistence:
             if not lost_connection(error):
                 raise
             raise StoreUnavailable(
-                f"{place(self._url)} went away during a commit; look whether it happened before repeating"
+                f"{address(self._url)} was lost during a commit; check whether it was committed before repeating it"
             ) from error
 
     def _read_once[T](self, work: Callable[[Tx], T]) -> T:

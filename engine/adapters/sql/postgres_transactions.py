@@ -1,7 +1,8 @@
-"""The transactions of every stage on PostgreSQL: a claim and a write are one round trip, a decision is two.
+"""The transactions of stages on PostgreSQL. A claim or a write is one round trip, a decision is two.
 
-A decision holds the run's row between its two trips. A process that is frozen there, as Lambda freezes them, would
-block everybody else, so the server ends such a transaction after two seconds, and its decision is made again."""
+A decision holds the lock of the run's row between its two round trips. If Lambda freezes the process there, all other
+transactions of the run wait. So the server ends a transaction that is idle for two seconds, and the decision is
+repeated."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -28,7 +29,7 @@ _BEGIN = "begin; set local idle_in_transaction_session_timeout = '2s'; "
 
 
 class PostgresTransactions:
-    """`clock` replaces the server's."""
+    """`clock` replaces the server's clock."""
 
     def __init__(self, engine: Engine, clock: Clock | None) -> None:
         self._engine, self._clock = engine, clock
@@ -66,7 +67,7 @@ class PostgresTransactions:
 
 
 class _LockedInDatabase:
-    """`LockedRun`: begins a transaction, which is rolled back unless `commit` ends it."""
+    """`LockedRun` in a transaction of its own, which is rolled back unless `commit` is called."""
 
     def __init__(self, connection: Connection, clock: Clock | None, wanted: dict[str, Any]) -> None:
         self._connection, self._clock, self._run_id = connection, clock, wanted["run_id"]
@@ -127,8 +128,8 @@ def _refused(error: DBAPIError, changes: Changes) -> Refused:
 
 
 def _query(function: str, document: str) -> str:
-    """One round trip on every driver: with a bound parameter pg8000 would need three.
+    """A statement without parameters, so that pg8000 too needs one round trip.
 
-    JSON may spell "$" in strings as an escape, and outside of strings has none; so nothing in it can end the quote.
+    In JSON "$" occurs only in strings, where it is written as an escape. So the document cannot end the quote.
     """
     return f"select {function}($${document.replace('$', '\\u0024')}$$)::text"

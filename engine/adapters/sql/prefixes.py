@@ -1,4 +1,4 @@
-"""Prefix search that an index can answer: names sort byte by byte, so those with a prefix are neighbours."""
+"""Prefix search by index range: texts sort byte by byte, so those with one prefix are neighbours."""
 
 from sqlalchemy import Column, ColumnElement, and_
 

@@ -1,4 +1,4 @@
-"""Whether the database's tables are those this code expects, without importing Alembic."""
+"""The revision check of the database, without an import of Alembic."""
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -14,7 +14,7 @@ _UNDEFINED_TABLE = "42P01"
 
 
 def store_revision(connection: Connection) -> str | None:
-    """The revision of the database; None when it has no tables of ours."""
+    """The revision of the database; None if it has no tables of the engine."""
     try:
         revision: str | None = connection.execute(text("select version_num from alembic_version")).scalar()
     except DBAPIError as error:
@@ -25,7 +25,7 @@ def store_revision(connection: Connection) -> str | None:
 
 
 def check_revision(connection: Connection) -> None:
-    """Raises `StoreBehind` for an older one. A newer one is fine: migrations only add."""
+    """Raises `StoreBehind` for an older revision. A newer one is accepted, because migrations only add."""
     found = store_revision(connection)
     if found is None or found < HEAD:
         raise StoreBehind(
@@ -34,7 +34,7 @@ def check_revision(connection: Connection) -> None:
 
 
 def create_if_empty(engine: Engine) -> None:
-    """Gives an empty embedded database its tables, as the migrations would."""
+    """Creates the tables of an empty embedded database, with the result of the migrations."""
     with engine.connect() as connection:
         if store_revision(connection) is not None:
             return

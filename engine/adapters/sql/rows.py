@@ -1,4 +1,4 @@
-"""Between records and rows, by the names they share."""
+"""The mapping of records to rows: fields and columns have the same names."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +35,7 @@ _NUL_IN_JSON = "\\u0000"
 
 @dataclass(frozen=True, eq=False)
 class RecordMapping[R: "DataclassInstance"]:
-    """A record type and its table, which may have more columns: a newer release adds some before it runs."""
+    """A record type and its table, which may have more columns: a newer release adds columns before its code runs."""
 
     name: str
     record_type: type[R]
@@ -60,13 +60,13 @@ class RecordMapping[R: "DataclassInstance"]:
         return [self.record(row) for row in rows]
 
     def values(self, record: R) -> dict[str, Any]:
-        """The record's row. Raises `InvalidInput` when PostgreSQL could not hold it, on SQLite too."""
+        """The record's row. Raises `InvalidInput` for values that PostgreSQL cannot store, on SQLite too."""
         row = self.checked({name: getattr(record, name) for name in self.names})
         storable(row, self.name)
         return row
 
     def checked(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Some of the columns, with documents that are nothing but JSON."""
+        """Checks a part of the columns; documents become plain JSON types."""
         unknown = fields.keys() - self._known
         if unknown:
             raise InvalidInput(f"a {self.name} has no columns {sorted(unknown)}")
@@ -118,7 +118,7 @@ def instant(text: str) -> datetime:
 
 
 def storable(row: Mapping[str, Any], what: str) -> str:
-    """The row as JSON. Raises `InvalidInput` naming the field that holds NaN, U+0000 or what is not JSON."""
+    """The row as JSON. Raises `InvalidInput` with the field that contains NaN, U+0000 or a value that is not JSON."""
     try:
         text = to_json(row)
         text.encode()

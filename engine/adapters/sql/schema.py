@@ -1,4 +1,4 @@
-"""The tables. Their columns are the fields of `engine.domain.records`; the indexes keep hot queries flat.
+"""The tables. Their columns are the fields of `engine.domain.records`; the indexes keep frequent queries fast.
 
 Indexes on a status name it literally, here and in the queries: only then may either database use them.
 """
@@ -38,13 +38,13 @@ METADATA = MetaData(
 
 
 def is_in(column: ColumnElement[Any], *statuses: StrEnum) -> ColumnElement[bool]:
-    """The column is one of the statuses, spelled out."""
+    """The column has one of the statuses, written as literals."""
     words: list[ColumnElement[Any]] = [literal_column(f"'{status}'") for status in sorted(statuses)]
     return column == words[0] if len(words) == 1 else column.in_(words)
 
 
 def _run(*, primary_key: bool = False) -> Column[Any]:
-    """The run a row belongs to, and goes with."""
+    """The run of a row. The row is deleted with it."""
     return Column(
         "workflow_run_id",
         BytewiseText,
@@ -177,7 +177,7 @@ ARTIFACTS = Table(
 ANNOTATIONS = Table(
     "workflow_annotation",
     METADATA,
-    # Order of insertion, which times and ids of several processes cannot tell.
+    # Order of insertion, which times and ids of several processes do not show.
     Column("position", BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True),
     Column("id", BytewiseText, nullable=False, unique=True),
     _run(),
@@ -248,7 +248,7 @@ AI_CALLS = Table(
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     Column("workflow_run_id", BytewiseText, ForeignKey("workflow_run.id", ondelete="CASCADE")),
-    # No foreign key: a rerun replaces the stage record, and what it cost stays in the ledger.
+    # No foreign key: a rerun replaces the stage record, and its calls stay in the ledger.
     Column("stage_record_id", BytewiseText),
     Column("stage_id", BytewiseText),
     Column("generation", Integer, nullable=False),

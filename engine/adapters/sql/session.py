@@ -1,4 +1,4 @@
-"""One connection for the length of one transaction, or of one reading."""
+"""Statements on one connection, for one transaction or one read."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -34,17 +34,17 @@ class Session:
         return self._execute(statement, parameters).first()
 
     def lock(self, statement: Executable, parameters: Parameters) -> Sequence[AnyRow]:
-        """Rows read FOR UPDATE."""
+        """Reads rows FOR UPDATE."""
         self._refuse_writing()
         return self._execute(statement, parameters).all()
 
     def write(self, statement: UpdateBase, parameters: Parameters | Sequence[Parameters]) -> int:
-        """Gives how many rows were touched."""
+        """Gives the number of changed rows."""
         self._refuse_writing()
         return self._execute(statement, parameters).rowcount
 
     def write_rows(self, statement: UpdateBase, parameters: Parameters | Sequence[Parameters]) -> Sequence[AnyRow]:
-        """Gives what the statement returns."""
+        """Gives the rows that the statement returns."""
         self._refuse_writing()
         return self._execute(statement, parameters).all()
 
@@ -52,7 +52,7 @@ class Session:
         return self._execute(statement, parameters).scalar()
 
     def now_or_none(self) -> datetime | None:
-        """What to bind as `:now`: None leaves the time to the server."""
+        """The value of `:now`. With None the server's clock is used."""
         return self._clock.now() if self._clock is not None else None
 
     def now(self) -> datetime:
@@ -68,7 +68,7 @@ class Session:
             self.failure = error
             raise
         except UnicodeEncodeError as error:
-            raise InvalidInput(f"a text cannot be looked up: {error}") from error
+            raise InvalidInput(f"a text of the query is not valid: {error}") from error
 
     def _refuse_writing(self) -> None:
         if not self._writable:

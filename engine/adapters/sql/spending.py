@@ -1,4 +1,4 @@
-"""The counters of what model calls cost: one guarded statement decides whether a budget allows one more."""
+"""The counters of the cost of model calls. One guarded statement adds a call, or refuses it by its cap."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -14,7 +14,7 @@ from engine.domain.ai_calls import SLACK, AICallRecord, Cap, Spent
 
 _S = SPENDING.c
 _COST, _TOKENS = bindparam("add_cost", type_=Double), bindparam("add_tokens", type_=_S.spent_tokens.type)
-# Cast, because the server cannot tell the type of what is only compared with NULL.
+# Cast, because the server does not know the type of a parameter that is compared with NULL.
 _MAX_COST = cast(bindparam("max_cost"), Double)
 _MAX_TOKENS = cast(bindparam("max_tokens"), _S.spent_tokens.type)
 _FITS = and_(
@@ -44,18 +44,18 @@ _SET_TOTAL_OF_STAGE = (
 
 
 def reserve(session: Session, call: AICallRecord, caps: Sequence[Cap]) -> Cap | None:
-    """Adds the upper bound to the call's counters. Gives the cap that does not allow it, if there is one."""
+    """Adds the upper bound to the call's counters. Gives the cap that the call would exceed, if any."""
     statement = _reserve(session.dialect)
     for scope in call.counters:
         limits = [cap for cap in caps if cap.scope == scope] or [Cap(scope=scope)]
         cap = _tightest(limits)
-        if _alone_passes(call, cap) or not session.write_rows(statement, _reservation(scope, call, cap)):
+        if _exceeds_alone(call, cap) or not session.write_rows(statement, _reservation(scope, call, cap)):
             return cap
     return None
 
 
 def add_spending(session: Session, call: AICallRecord, spent: Spent, reserved: AICallRecord | None = None) -> None:
-    """Adds what was spent to run, stage and counters, whose reservation ends. The caller holds the run."""
+    """Adds the cost to run, stage and counters, and removes the reservation. The caller has locked the run."""
     add = {"add_cost": spent.cost, "add_tokens": spent.tokens, "at": call.updated_at, "run_id": call.workflow_run_id}
     if call.workflow_run_id is not None:
         session.write(_ADD_TO_RUN, add)
@@ -73,10 +73,10 @@ def _tightest(limits: Sequence[Cap]) -> Cap:
     return Cap(scope=limits[0].scope, max_cost=min(costs, default=None), max_tokens=min(tokens, default=None))
 
 
-def _alone_passes(call: AICallRecord, cap: Cap) -> bool:
-    """More than the cap by itself: the guard is only asked of counters that exist."""
-    too_dear = cap.max_cost is not None and (call.reserved_cost or 0.0) > cap.max_cost + SLACK
-    return too_dear or (cap.max_tokens is not None and call.reserved_tokens > cap.max_tokens)
+def _exceeds_alone(call: AICallRecord, cap: Cap) -> bool:
+    """Whether the call alone exceeds the cap. The guard checks only counters that exist."""
+    exceeds_cost = cap.max_cost is not None and (call.reserved_cost or 0.0) > cap.max_cost + SLACK
+    return exceeds_cost or (cap.max_tokens is not None and call.reserved_tokens > cap.max_tokens)
 
 
 def _reservation(scope: str, call: AICallRecord, cap: Cap) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""The transactions of every stage on SQLite: one at a time, decided in Python while nobody else writes.
+"""The transactions of stages on SQLite: one at a time, decided in Python under the write lock.
 
-They use SQLite's own module and statements made of column names, so that no stage pays for SQLAlchemy. sqlite3 keeps
-what it prepared for them."""
+They use the module sqlite3 and statements built from column names, because SQLAlchemy is slow. sqlite3 caches the
+prepared statements."""
 
 import json
 import sqlite3
@@ -46,7 +46,7 @@ type Mapped = RecordMapping[Any]
 
 
 class SqliteTransactions:
-    """`lock` is that of the process's writers. With `is_real_time` the clock is the machine's."""
+    """`lock` is the lock of the process's writers. `is_real_time`: the clock is the machine's clock."""
 
     def __init__(
         self, engine: Engine, clock: Clock, lock: AbstractContextManager[object], *, is_real_time: bool
@@ -61,7 +61,7 @@ class SqliteTransactions:
 
     def claim(self, request: ClaimRequest) -> Claim | NoClaim:
         def work(rows: SqliteRows) -> Claim | NoClaim:
-            # With the time after the wait for the lock: else stages seem to start before what they follow.
+            # The time after the wait for the lock: otherwise a stage could start before the end of the previous one.
             at = max(request.at, rows.now) if self._is_real_time else request.at
             return claim_over_rows(rows, replace(request, at=at))
 
@@ -75,7 +75,7 @@ class SqliteTransactions:
         *,
         whole: bool,  # noqa: ARG002 — a file has no round trips to save
     ) -> Written | Refused:
-        """Reads of `tx` go through SQLAlchemy on the same connection."""
+        """`tx` reads through SQLAlchemy, on the same connection."""
         try:
             with self._lock, self._engine.connect() as connection:
                 driver = connection.connection.driver_connection
@@ -98,7 +98,7 @@ class SqliteTransactions:
 
 @contextmanager
 def _transaction(driver: Any) -> Iterator[None]:
-    """Holds the database's one write lock."""
+    """A transaction with the write lock of the database."""
     driver.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -109,7 +109,7 @@ def _transaction(driver: Any) -> Iterator[None]:
 
 
 class SqliteRows:
-    """Over a connection on which a transaction was begun."""
+    """`Rows` on a connection with an open transaction."""
 
     def __init__(self, connection: Any, now: datetime) -> None:
         self._cursor = connection.cursor()
@@ -170,7 +170,7 @@ class SqliteRows:
         try:
             touched: int = self._cursor.execute(statement, parameters).rowcount
         except sqlite3.IntegrityError as error:
-            raise StoreError(f"the database refuses a row: {error}") from error
+            raise StoreError(f"the database refused a row: {error}") from error
         return touched
 
     def _write_many(self, statement: str, rows: list[dict[str, Any]]) -> int:
@@ -213,7 +213,7 @@ def _due() -> str:
 
 
 def _condition(expect: Condition, now: datetime) -> tuple[str, list[Any]]:
-    """As text after `WHERE id = ?`, with its parameters."""
+    """The condition as text after `WHERE id = ?`, with its parameters."""
     text, parameters = "", list[Any]()
     for name, wanted in expect.items():
         match wanted:
@@ -235,7 +235,7 @@ def _condition(expect: Condition, now: datetime) -> tuple[str, list[Any]]:
 
 
 def _to_row(mapping: Mapped, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Column values as SQLite holds them. Raises `InvalidInput` for what PostgreSQL could not hold."""
+    """Column values of SQLite. Raises `InvalidInput` for values that PostgreSQL cannot store."""
     writers = _writers(mapping)
     unknown = fields.keys() - writers.keys()
     if unknown:

@@ -16,7 +16,7 @@ from engine.adapters.sql.column_types import Instant, instant_text
 
 
 class _ServerClock(FunctionElement[datetime]):
-    """`clock_timestamp()` and not `now()`: waiting for a lock must not eat a lease."""
+    """`clock_timestamp()` and not `now()`: the wait for a lock must not shorten a lease."""
 
     name = "server_clock"
     type = Instant()
@@ -24,7 +24,7 @@ class _ServerClock(FunctionElement[datetime]):
 
 
 class After(FunctionElement[datetime]):
-    """The time some seconds after another."""
+    """A time plus some seconds."""
 
     name = "after"
     type = Instant()
@@ -53,7 +53,7 @@ def _shift_function(element: After, compiler: SQLCompiler, **options: Any) -> st
 
 
 def engine_after(since: str, seconds: float) -> str:
-    """The function SQLite connections know by this name."""
+    """The SQL function `engine_after` of SQLite connections."""
     return instant_text(datetime.fromisoformat(since) + timedelta(seconds=seconds))
 
 

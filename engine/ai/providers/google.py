@@ -55,8 +55,8 @@ def _request(request: BatchRequest) -> dict[str, Json]:
     if request.schema is not None:
         config |= {"responseMimeType": "application/json", "responseJsonSchema": request.schema}
     system = [{"text": each["content"]} for each in request.messages if each["role"] == "system"]
-    said = [each for each in request.messages if each["role"] != "system"]
-    contents = [{"role": _role(each), "parts": _parts(each["content"])} for each in said]
+    messages = [each for each in request.messages if each["role"] != "system"]
+    contents = [{"role": _role(each), "parts": _parts(each["content"])} for each in messages]
     instruction = {"systemInstruction": {"parts": system}} if system else {}
     return {"contents": contents, "generationConfig": config, **instruction}
 

@@ -58,9 +58,9 @@ class ProviderHttp:
                 content: bytes = response.read()
                 return content
         except HTTPError as error:
-            said = error.read(500).decode(errors="replace")
+            detail = error.read(500).decode(errors="replace")
             failure = AICallFailed if error.code in AGAIN or error.code >= 500 else AICallRefused
-            raise failure(f"{self.provider} answered {error.code}: {said}", status=error.code) from error
+            raise failure(f"{self.provider} answered {error.code}: {detail}", status=error.code) from error
         except (URLError, HTTPException, OSError) as error:
             sent = not isinstance(error, URLError) or not isinstance(error.reason, ConnectionRefusedError)
             raise AICallFailed(f"{self.provider} cannot be reached: {error}", may_be_charged=sent) from error

@@ -1,12 +1,14 @@
-"""One attempt of a job: it is claimed, kept alive, and ends. `job.execute` is composed of the same parts.
+"""The life of an attempt: claim, heartbeats, finish. `job.execute` is composed of the same parts.
 
-The finish is the one commit that matters: outcome, job, run, events, and the claim of the next stage for the same
-worker (continuation). It is first decided from the rows that were claimed, which costs one round trip; where
-something has changed since, the store refuses, and it is decided again from the rows as they are, under the run's
-lock."""
+The finish commits outcome, job, run, events, and the claim of the next stage for the same worker (continuation) at
+once. It is first decided from the claimed rows, which costs one round trip. The race: while the body ran, a sibling has
+finished, the run was cancelled, or the lease has expired and another worker holds the job. Then a condition of the
+write fails and the store refuses it, and the finish is decided again from the current rows, under the run's lock. If
+the commit succeeded and its answer was lost, the second decision finds the token on the job and answers `REPEAT`; the
+jobs of the first decision are then notified of again."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from engine.definition.workflow import Workflow
@@ -66,7 +68,7 @@ def heartbeat(command: JobHeartbeat, deps: Deps) -> LeaseState:
     try:
         written = deps.persistence.write(changes)
         state = LeaseState.HELD if isinstance(written, Written) else _lease_state(attempt, deps)
-    except Exception:  # whatever it was, what was taken must not be lost; it is raised again
+    except Exception:  # any error: the logs must not be lost; it is raised again
         attempt.recorder.undo_take(recorded)
         raise
     if state is not LeaseState.HELD:
@@ -75,7 +77,7 @@ def heartbeat(command: JobHeartbeat, deps: Deps) -> LeaseState:
 
 
 def _lease_state(attempt: Attempt, deps: Deps) -> LeaseState:
-    """Why a heartbeat was refused."""
+    """The reason why a heartbeat was refused."""
     run = deps.persistence.read(lambda tx: tx.runs.find(attempt.claim.run.id))
     if run is None or run.status is not RunStatus.RUNNING or run.failure_code is not None:
         return LeaseState.CANCELLED
@@ -88,7 +90,7 @@ def release(command: JobRelease, deps: Deps) -> bool:
 
 
 def timeout(command: JobTimeout, deps: Deps) -> bool:
-    """False when the attempt had ended otherwise by then."""
+    """False if the attempt had already ended."""
     snapshot = read_run(command.workflow_run_id, deps.persistence)
     if snapshot is None:
         return False
@@ -106,7 +108,7 @@ def timeout(command: JobTimeout, deps: Deps) -> bool:
 
 
 def finish(command: JobFinish, deps: Deps) -> Finished:
-    """What the store refuses to hold fails the stage: a worker that dies of it would get it again and again."""
+    """Values that the store cannot hold fail the stage. Raised, the error would cause a retry for ever."""
     try:
         return _finish(command, deps)
     except InvalidInput as error:
@@ -127,8 +129,12 @@ def _finish(command: JobFinish, deps: Deps) -> Finished:
         recorded=attempt.recorder.take_all(),
         lease=_lease_of_next(command, workflow),
     )
-    _schedule_wakeups(command.outcome, claim, context, deps)
-    return _commit(attempt, fact, context, deps)
+    wakeup_at = _schedule_wakeups(command.outcome, claim, deps)
+    finished = _commit(attempt, fact, context, deps)
+    if wakeup_at is not None and wakeup_at <= deps.clock.now():
+        # The wake-up may have arrived before this commit and found nothing to do.
+        _schedule_wakeups(command.outcome, claim, deps)
+    return finished
 
 
 def _commit(attempt: Attempt, fact: StageFinish, context: DecisionContext, deps: Deps) -> Finished:
@@ -141,13 +147,13 @@ def _commit(attempt: Attempt, fact: StageFinish, context: DecisionContext, deps:
         first = finish_stage(known, fact, context)
         written = deps.persistence.write(first) if isinstance(first, Changes) else first
     for with_all in (whole, True):
-        # Rows that are there already, which no lock tells of, refuse a decision made without looking at them.
+        # Refused without a reason: a condition failed, or a row to insert exists, which only the whole run shows.
         if isinstance(written, Refused) and written.reason is None:
             written = _decide(attempt, fact, context, deps, whole=with_all)
     if isinstance(written, Written):
-        return _follow(attempt, fact, written, deps)
+        return _after_commit(attempt, fact, written, deps)
     if written.reason is Reason.REPEAT:
-        return _follow_lost_answer(attempt, fact, first, deps)
+        return _after_lost_answer(attempt, fact, first, deps)
     return Finished(outcome=Ghost(f"{written.reason}: run {claim.run.id} stage {claim.stage.stage_id}"))
 
 
@@ -165,7 +171,7 @@ def _decide(
 
 
 def _lease_of_next(command: JobFinish, workflow: Workflow[Any, Any] | None) -> Lease | None:
-    """The lease under which the next stage is claimed along: if it is alone, of the same pool, and there is time."""
+    """The lease for a continuation: if the next group is one stage of the same pool, and time is left."""
     claim, group_no = command.attempt.claim, command.attempt.claim.stage.execution_group + 1
     if command.lease is None or workflow is None or not 1 < group_no <= workflow.group_count:
         return None
@@ -175,41 +181,43 @@ def _lease_of_next(command: JobFinish, workflow: Workflow[Any, Any] | None) -> L
     return command.lease
 
 
-def _schedule_wakeups(outcome: Outcome, claim: Claim, context: DecisionContext, deps: Deps) -> None:
-    """Schedules the wake-ups of later polls and retries, before the commit."""
+def _schedule_wakeups(outcome: Outcome, claim: Claim, deps: Deps) -> datetime | None:
+    """Wake-ups of polls and retries are scheduled before the commit. Gives the time of the wake-up."""
     match outcome:
-        case Suspended():
+        case Suspended(next_poll_at=at):
             poll = StagePollSuspended(stage_record_id=claim.stage.id, workflow_run_id=claim.run.id, max_checks=1)
-            deps.scheduler.wake(poll.model_dump(mode="json"), outcome.next_poll_at)
+            deps.scheduler.wake(poll.model_dump(mode="json"), at)
         case Failed(retry_in=float() as delay):
-            schedule_wakeup(claim.run.id, context.at + timedelta(seconds=delay), deps)
+            at = deps.clock.now() + timedelta(seconds=delay)
+            schedule_wakeup(claim.run.id, at, deps)
         case _:
-            pass
+            return None
+    return at
 
 
-def _follow(attempt: Attempt, fact: StageFinish, written: Written, deps: Deps) -> Finished:
+def _after_commit(attempt: Attempt, fact: StageFinish, written: Written, deps: Deps) -> Finished:
     jobs, run = written.changes.inserted(JobRecord), attempt.claim.run
     pending = [job for job in jobs if job.status is JobStatus.PENDING]
     notify(notifications(pending, run), deps)
     held = next((job for job in jobs if job.status is JobStatus.RUNNING), None)
-    return Finished(outcome=fact.outcome, next=_continued(attempt, fact, held, written, deps) if held else None)
+    return Finished(outcome=fact.outcome, next=_continuation(attempt, fact, held, written, deps) if held else None)
 
 
-def _continued(attempt: Attempt, fact: StageFinish, job: JobRecord, written: Written, deps: Deps) -> Attempt | None:
-    """The next stage, claimed along. Its input is known unless it comes from siblings."""
+def _continuation(attempt: Attempt, fact: StageFinish, job: JobRecord, written: Written, deps: Deps) -> Attempt | None:
+    """The attempt of the next stage. Its input is known here, unless it includes outputs of siblings."""
     claim, outcome, changes = attempt.claim, fact.outcome, written.changes
     if not isinstance(outcome, Completed) or not is_alone(claim.stage, fact.workflow):
-        return _claimed_before(job, deps)
+        return _repeat_claim(job, deps)
     (stage,) = changes.inserted(StageRecord)
     run = replace(claim.run, version=claim.run.version + 1, group_no=stage.execution_group, group_open=1)
-    assert fact.lease is not None, "a job that is claimed along has a lease"
+    assert fact.lease is not None, "a continued job has a lease"
     held = replace(job, lease_until=written.now + timedelta(seconds=fact.lease.seconds))
     previous = {claim.stage.stage_id: outcome.output}
     return new_attempt(Claim(run=run, stage=stage, job=held, previous=previous), deps)
 
 
-def _claimed_before(job: JobRecord, deps: Deps) -> Attempt | None:
-    """A job that is claimed already, with all its body needs, read under its own token."""
+def _repeat_claim(job: JobRecord, deps: Deps) -> Attempt | None:
+    """Repeats the claim of a job under its own token, to read its rows and input."""
     assert job.worker_id is not None, "a claimed job has a worker"
     assert job.lease_token is not None, "a claimed job has a token"
     lease = Lease(worker_id=job.worker_id, token=job.lease_token, seconds=LEASE_SECONDS)
@@ -218,13 +226,13 @@ def _claimed_before(job: JobRecord, deps: Deps) -> Attempt | None:
     return new_attempt(claim, deps) if isinstance(claim, Claim) else None
 
 
-def _follow_lost_answer(attempt: Attempt, fact: StageFinish, first: Changes | Refused, deps: Deps) -> Finished:
-    """The first try was committed and its answer lost: its jobs are there, and one of them may be ours."""
+def _after_lost_answer(attempt: Attempt, fact: StageFinish, first: Changes | Refused, deps: Deps) -> Finished:
+    """The first write was committed and its answer lost: its jobs exist, and one may be claimed for this worker."""
     jobs = first.inserted(JobRecord) if isinstance(first, Changes) else ()
     pending = [job for job in jobs if job.status is JobStatus.PENDING]
     notify(notifications(pending, attempt.claim.run), deps)
     held = next((job for job in jobs if job.status is JobStatus.RUNNING), None)
-    return Finished(outcome=fact.outcome, next=_claimed_before(held, deps) if held else None)
+    return Finished(outcome=fact.outcome, next=_repeat_claim(held, deps) if held else None)
 
 
 def execute(command: JobExecute, deps: Deps) -> JobExecuteResult:
@@ -238,7 +246,7 @@ def execute(command: JobExecute, deps: Deps) -> JobExecuteResult:
 
 
 def _under_key(command: JobExecute, record: KeyRecord, deps: Deps) -> JobExecuteResult:
-    """Keeps the result of a success; errors and ghosts free the key."""
+    """Stores the result of a success; after errors and ghosts the key is deleted."""
     result: JobExecuteResult | None = None
     try:
         result = _execute(command, deps)
@@ -260,9 +268,9 @@ def _execute(command: JobExecute, deps: Deps) -> JobExecuteResult:
         return _ghost("the stage has no record")
     if stage.status is StageStatus.COMPLETED and stage.output_data is not None:
         return JobExecuteResult(outcome="completed", output=load_value(stage.output_data, deps.blob_store))
-    attempt = _take(command, snapshot, stage, deps)
+    attempt = _attempt_of(command, snapshot, stage, deps)
     if attempt is None:
-        return _ghost("the job is held by somebody else, not due, or done")
+        return _ghost("the job is held by another worker, not due, or done")
     finished = finish(JobFinish(attempt=attempt, outcome=_outcome(attempt, deps)), deps)
     if isinstance(finished.outcome, Ghost):
         return _ghost(finished.outcome.why)
@@ -272,13 +280,13 @@ def _execute(command: JobExecute, deps: Deps) -> JobExecuteResult:
 def _outcome(attempt: Attempt, deps: Deps) -> Outcome:
     try:
         return perform(attempt, deps)
-    except EngineError:  # not the body's doing: nobody else is to wait for the lease's end
+    except EngineError:  # not an error of the body: the job must not wait for the end of the lease
         release_lease(attempt.claim.job, deps, expired=False, uncounted=True)
         raise
 
 
-def _take(command: JobExecute, snapshot: RunSnapshot, stage: StageRecord, deps: Deps) -> Attempt | None:
-    """The stage's job, claimed here, or held already by the caller."""
+def _attempt_of(command: JobExecute, snapshot: RunSnapshot, stage: StageRecord, deps: Deps) -> Attempt | None:
+    """Claims the stage's job, or continues a claim that the caller holds."""
     job = snapshot.job_of(stage)
     if job is None or command.job_id not in {None, job.id}:
         return None
@@ -289,7 +297,7 @@ def _take(command: JobExecute, snapshot: RunSnapshot, stage: StageRecord, deps: 
         return new_attempt(claim, deps) if isinstance(claim, Claim) else None
     if job.status is not JobStatus.RUNNING or command.lease_token not in {None, job.lease_token}:
         return None
-    return _claimed_before(job, deps)
+    return _repeat_claim(job, deps)
 
 
 def _answer(outcome: Outcome, deps: Deps) -> JobExecuteResult:

@@ -1,4 +1,4 @@
-"""Leases of workers: renewed for those that are busy, taken back from those that are gone."""
+"""Leases of workers: renewal, and release when they expire or their worker is dead."""
 
 from engine.kernel.commands import LeaseReapStale, LeaseReapStaleResult
 from engine.kernel.host_commands import LeaseRelease, LeaseRenewal

@@ -1,4 +1,4 @@
-"""Events are published, and dead letters are given another chance."""
+"""Publishing of events, and redrive of dead letters."""
 
 from engine.kernel.commands import OutboxFlush, OutboxFlushResult, PluginReplayDLQ, PluginReplayDLQResult
 from engine.ports.deps import Deps

@@ -104,9 +104,9 @@ def _annotations(command: RunCreate, run: RunRecord, deps: Deps) -> tuple[Annota
 
 
 def _replay(creation: RunCreation, command: RunCreate, result: RunCreateResult, deps: Deps) -> RunCreateResult:
-    """Either the answer of this very write was lost, or the key was used before: then the first call's answer.
+    """The key exists: from an earlier call, or from this write if its answer was lost. Returns the first result.
 
-    The jobs of that run are notified of again, in case their notifications were lost.
+    A wake-up of that run replaces notifications that were lost.
     """
     key = creation.key
     found = deps.persistence.read(lambda tx: tx.keys.find(key.tenant, key.command_type, key.key)) if key else None

@@ -36,5 +36,5 @@ def _reap(run: RunRecord, deps: Deps) -> str:
 def _fail(snapshot: RunSnapshot, deps: Deps) -> str:
     run = snapshot.run
     stages = ", ".join(f"{stage.stage_id} {stage.status}" for stage in snapshot.stages) or "none"
-    message = f"the run is RUNNING and nothing in it can go on; its stages: {stages}"
+    message = f"the run is RUNNING, but has no job, no poll and no transition left; its stages: {stages}"
     return "failed" if fail_run(run.id, "STUCK_RUN_REAPED", message, deps, version=run.version) else "alive"

@@ -1,3 +1,5 @@
+from datetime import datetime
+
 from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.kernel.commands import RunReconcile, RunReconcileResult
 from engine.kernel.deciding import read_run
@@ -15,25 +17,25 @@ MAX_EVENTS = 100
 
 
 def handle(command: RunReconcile, deps: Deps) -> RunReconcileResult:
+    began = deps.clock.now()
     snapshot = read_run(command.workflow_run_id, deps.persistence)
     if snapshot is None:
         return RunReconcileResult(status=None, next_due=None)
     if snapshot.run.status is RunStatus.PENDING and start_run(snapshot.run, deps) is None:
-        # Started elsewhere, or here by a write whose answer was lost: then nobody was notified of its jobs.
+        # Another process has started the run, or this one has and the answer was lost. Workers may not be notified.
         snapshot = read_run(command.workflow_run_id, deps.persistence) or snapshot
     if snapshot.run.status is not RunStatus.PENDING:
-        _take_over(snapshot, deps)
+        _repair(snapshot, began, deps)
     flush_run(command.workflow_run_id, deps, limit=MAX_EVENTS)
     after = read_run(command.workflow_run_id, deps.persistence)
     if after is None:
         return RunReconcileResult(status=None, next_due=None)
-    _schedule_later_jobs(after, deps)
+    _schedule_later_jobs(after, began, deps)
     due = next_due(after, deps.clock.now())
     return RunReconcileResult(status=after.run.status, next_due=due, leased_until=leased_until(after))
 
 
-def _take_over(snapshot: RunSnapshot, deps: Deps) -> None:
-    now = deps.clock.now()
+def _repair(snapshot: RunSnapshot, now: datetime, deps: Deps) -> None:
     for job in snapshot.jobs:
         if job.status is JobStatus.RUNNING and job.lease_until is not None and job.lease_until <= now:
             release_lease(job, deps, expired=True)
@@ -49,9 +51,12 @@ def _take_over(snapshot: RunSnapshot, deps: Deps) -> None:
     notify(notifications(due, snapshot.run), deps, waiting_since=since)
 
 
-def _schedule_later_jobs(snapshot: RunSnapshot, deps: Deps) -> None:
-    """The wake-up of a retry is scheduled before its commit, which may be late: this one came too early for it."""
-    now = deps.clock.now()
-    later = [job.due_at for job in snapshot.jobs if job.status is JobStatus.PENDING and job.due_at > now]
+def _schedule_later_jobs(snapshot: RunSnapshot, began: datetime, deps: Deps) -> None:
+    """Schedules a wake-up for jobs that were not due when the command began.
+
+    The wake-up of a retry may arrive before the retry is due. A job that was inserted or released meanwhile may lack
+    its notification, because the answer of that commit was lost.
+    """
+    later = [job.due_at for job in snapshot.jobs if job.status is JobStatus.PENDING and job.due_at > began]
     if later:
         schedule_wakeup(snapshot.run.id, min(later), deps)

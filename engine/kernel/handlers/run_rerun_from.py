@@ -67,7 +67,7 @@ def handle(command: RunRerunFrom, deps: Deps) -> RunRerunFromResult:
 
 
 def _replay(command: RunRerunFrom, run: RunRecord, deps: Deps) -> RunRerunFromResult | None:
-    """The first answer, when the key is done: by now the run may be in a state that no new rerun could start from."""
+    """The first result, if the key is done. It is checked first: the run may no longer be in a state for a rerun."""
     key = command.idempotency_key
     if key is None:
         return None
@@ -120,11 +120,11 @@ def _input_override(
 
 
 def _refused(command: RunRerunFrom, run: RunRecord, deps: Deps) -> RunRerunFromResult:
-    """Somebody else was faster: with the same key, or with another change of the run."""
+    """The run has changed since it was read: by a call with the same key, or by another command."""
     replayed = _replay(command, run, deps)
     if replayed is not None:
         return replayed
     now = deps.persistence.read(lambda tx: tx.runs.get(run.id))
     if now.status in ENDED:
         raise StaleVersionError("run", run.id, run.version, now.version)
-    raise RerunRefused(f"run {run.id!r} is {now.status} by now; only a run that has ended can be run again")
+    raise RerunRefused(f"run {run.id!r} is now {now.status}; only a run that has ended can be run again")

@@ -38,7 +38,7 @@ def _due(command: StagePollSuspended, deps: Deps) -> Sequence[StageRecord]:
 
 
 def _poll(stage: StageRecord, deps: Deps, *, alone: bool) -> Polled:
-    """Among others, a stage that cannot be polled is logged and left to the next sweep. Alone, it raises."""
+    """In a sweep, an error is logged and the stage is left to the next sweep. A single poll raises it."""
     try:
         return poll_stage(stage.id, deps)
     except EngineError:

@@ -20,7 +20,7 @@ _FEW_LINES: Final = 2
 
 
 def lay_out(builder: StructureBuilder, pages: Sequence[str], bookmarks: Bookmarks) -> None:
-    """Running headers and footers are left out. Without bookmarks, headings are told by their look."""
+    """Running headers and footers are left out. Without bookmarks, headings are recognised by their layout."""
     lines = [text.splitlines() for text in pages]
     running = _running_lines(lines)
     layout = _Layout(builder, bookmarks)

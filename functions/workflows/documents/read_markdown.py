@@ -97,7 +97,7 @@ class _Reader:
             self._pending = []
 
     def _plain(self, text: str) -> str:
-        """The words alone; links are noted on the way."""
+        """The words alone. Links are collected."""
         text = _IMAGE.sub(r"\1", text)
         text = _LINK.sub(lambda m: self._linked(m[1], m[2]), text)
         text = _REFERENCE.sub(self._referenced, text)

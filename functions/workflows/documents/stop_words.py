@@ -1,6 +1,6 @@
 """The commonest function words of a few languages: articles, pronouns, prepositions, auxiliaries.
 
-Short on purpose: they separate key terms and tell languages apart.
+The lists are short: they separate key terms, and distinguish languages.
 """
 
 from collections.abc import Mapping

@@ -10,21 +10,26 @@ from tests.faults.simulation.shrinking import from_text, report
 from tests.faults.simulation.sometimes import table
 
 
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 def main() -> int:
     options = _options()
     if options.replay is not None:
-        history = play(options.start, from_text(options.replay), tell=print)
-        print(f"failure: {history.failure}")
+        history = play(options.start, from_text(options.replay), tell=say)
+        say(f"failure: {history.failure}")
         return int(history.failure is not None)
     counts, began = Counter[str](), time.monotonic()
     for seed in range(options.start, options.start + options.seeds):
         history = play(seed)
         counts += history.counts
         if history.failure is not None:
-            print(f"seed {seed} fails: {history.failure}" if options.brief else report(history))
+            say(f"seed {seed} fails: {history.failure}" if options.brief else report(history))
             return 1
-    print(table(counts))
-    print(f"{options.seeds:,} seeds in {time.monotonic() - began:.0f} s")
+    say(table(counts))
+    say(f"{options.seeds:,} seeds in {time.monotonic() - began:.0f} s")
     return 0
 
 

@@ -20,7 +20,7 @@ class Skipped(Exception):
 
 @dataclass(slots=True)
 class Step:
-    """`part` is the part of the history: a step of chaos that is left out is not done, one of healing is done anyhow."""
+    """`part` is that of the history: a step of chaos that is left out is not done, one of healing is done anyhow."""
 
     part: str
     number: int

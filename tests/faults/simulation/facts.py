@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from engine.domain.lifecycle import ENDED_RUNS
 from engine.domain.records import RunRecord
 from engine.kernel.commands import PluginReplayDLQ, RunCancel, RunCreate, RunRerunFrom
-from tests.faults.simulation.faults import Resume
+from tests.faults.simulation.faults import BODY, Resume
 from tests.faults.simulation.hosts import flush, handle_job, handle_wake, poll_for_jobs, quietly, tick
 from tests.faults.simulation.processes import Process
 from tests.faults.simulation.queue import Message
@@ -106,7 +106,7 @@ def deliver_job(world: "World") -> None:
     world.spawn("invocation", handle_job(world, message, receipt))
 
 
-@fact(5, lambda world: _has_room(world) and bool(world.wakes.visible(world.clock.now())))
+@fact(8, lambda world: _has_room(world) and bool(world.wakes.visible(world.clock.now())))
 def a_wake_is_delivered(world: "World") -> None:
     deliver_wake(world)
 
@@ -123,7 +123,7 @@ def a_worker_looks_for_jobs(world: "World") -> None:
     world.spawn("worker", poll_for_jobs(world))
 
 
-@fact(1, lambda world: _has_room(world) and _is_lossy(world))
+@fact(2, lambda world: _has_room(world) and _is_lossy(world))
 def maintenance_runs(world: "World") -> None:
     world.spawn("tick", tick(world))
 
@@ -186,6 +186,12 @@ def _end_long_calls(world: "World") -> None:
     for machine in {process.machine: None for process in world.processes}:
         if machine.is_user and machine.born < oldest:
             world.kill(machine)
+
+
+@fact(3, lambda world: any(process.point is BODY for process in world.processes))
+def a_body_or_check_outlasts_every_claim(world: "World") -> None:
+    world.clock.advance(JUMPS[-1])
+    world.say("time passes")
 
 
 # Users
@@ -272,4 +278,3 @@ def somebody_annotates(world: "World") -> None:
         quietly(lambda: attach(run_id, attributes={"k": 1}, idempotency_key=key, emit_event=True))
 
     world.spawn("annotator", annotate)
-

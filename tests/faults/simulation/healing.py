@@ -8,7 +8,7 @@ from engine.kernel.commands import OutboxFlush, PluginReplayDLQ
 from engine.kernel.deciding import read_run
 from engine.transitions.advance_run import next_due
 from tests.faults.simulation.facts import by_name, deliver_job, deliver_wake
-from tests.faults.simulation.hosts import flush, tick
+from tests.faults.simulation.hosts import tick
 from tests.faults.simulation.sometimes import State
 
 if TYPE_CHECKING:
@@ -19,10 +19,6 @@ REST = timedelta(seconds=1300)
 """Longer than a lease, a poll claim, a backoff between attempts, and the time after which a run counts as stuck."""
 LONGEST = timedelta(hours=8)
 MAX_STEPS = 6_000
-EVENTS_MAY_NEED_A_TICK = True
-"""Known: a flusher that dies with its claim leaves a run's events to maintenance, even when no message is lost."""
-BLOBS_OF_EVENTS_MAY_BE_GONE = True
-"""Known: a rerun deletes the output that an unpublished workflow:completed still refers to."""
 
 
 def heal(world: "World", part: str, *, to_the_end: bool) -> None:
@@ -71,10 +67,10 @@ class _Healing:
             deliver_job(world)
         elif world.wakes.visible(now):
             deliver_wake(world)
-        elif EVENTS_MAY_NEED_A_TICK and self._waits_for_tick():
-            world.reached("known: events need a tick")
-            world.clock.advance(61)
-            world.spawn("flusher", flush(world))
+        elif world.jobs.visible(now):
+            deliver_job(world)
+        elif world.wakes.visible(now):
+            deliver_wake(world)
         else:
             self._wait(now)
         return True
@@ -85,11 +81,6 @@ class _Healing:
             return True
         is_idle = not world.jobs.visible(now) and not world.wakes.visible(now)
         return is_idle and passed >= (LONGEST if self._to_the_end else REST)
-
-    def _waits_for_tick(self) -> bool:
-        world = self._world
-        is_idle = not world.jobs.messages and not world.wakes.messages
-        return self._to_the_end and world.setting.is_lossless and is_idle and _all_ended(world)
 
     def _wait(self, now: datetime) -> None:
         """Moves time to whatever comes next."""
@@ -156,8 +147,6 @@ def finish(world: "World") -> None:
         if run.status is not before[run.id].status:
             world.fail(f"a worker that went on too late changed run {run.id} from {before[run.id].status}")
         missing = set(range(1, run.event_seq + 1)) - world.sink.seen[run.id]
-        if BLOBS_OF_EVENTS_MAY_BE_GONE:
-            missing = {each for each in missing if "no blob" not in (world.watch.event(run.id, each).last_error or "")}
         if missing:
             world.fail(f"the events {sorted(missing)} of run {run.id} never arrived")
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from engine.domain.errors import EngineError, InvalidInput, NotFound, RefusedError
+from engine.domain.errors import RerunRefused, StaleVersionError, StoreUnavailable
 from engine.execution.attempt import Attempt
 from engine.hosts.job_runner import JobReport, JobRunner
 from engine.hosts.lease_keeper import LeaseKeeper
@@ -116,7 +116,7 @@ def handle_job(world: "World", message: Message[JobNotification], receipt: int) 
                     stage_id=each.stage_id,
                 )
             )
-        except EngineError:
+        except StoreUnavailable:
             world.jobs.give_back(message, receipt, world.clock.now())
         else:
             world.jobs.acknowledge(message, receipt)
@@ -128,11 +128,7 @@ def handle_wake(world: "World", message: Message[Mapping[str, Any]], receipt: in
     def invocation(worker_id: str) -> None:
         try:
             SimulatedHost(world, worker_id).handle_wake(message.body)
-        except InvalidInput:
-            raise
-        except (NotFound, RefusedError):
-            world.wakes.acknowledge(message, receipt)
-        except EngineError:
+        except StoreUnavailable:
             world.wakes.give_back(message, receipt, world.clock.now())
         else:
             world.wakes.acknowledge(message, receipt)
@@ -155,7 +151,7 @@ def poll_for_jobs(world: "World") -> Callable[[str], None]:
                 if isinstance(report, NoClaim):
                     return
                 world.kernel.dispatch(OutboxFlush(workflow_run_id=report.workflow_run_id))
-            except EngineError:
+            except StoreUnavailable:
                 left_over = True
 
     return slot
@@ -184,8 +180,8 @@ def flush(world: "World") -> Callable[[str], None]:
 
 
 def quietly[T](call: Callable[[], T]) -> T | None:
-    """What a caller does with the engine's errors: nothing."""
+    """The answer, or None for the errors that a caller must expect here."""
     try:
         return call()
-    except EngineError:
+    except (StoreUnavailable, RerunRefused, StaleVersionError):
         return None

@@ -56,10 +56,10 @@ def every_move_is_in_the_tables(_watch: "Watch", commit: "Commit") -> None:
 
 @rule
 def a_move_raises_the_version(watch: "Watch", commit: "Commit") -> None:
-    for pairs in (commit.runs, commit.stages):
-        for old, new in _both(pairs):
-            if old.status is not new.status and new.version <= old.version:
-                watch.fail(f"{new.id} went from {old.status} to {new.status} without a new version")
+    moved: list[tuple[RunRecord | StageRecord, RunRecord | StageRecord]] = [*_both(commit.runs), *_both(commit.stages)]
+    for old, new in moved:
+        if old.status is not new.status and new.version <= old.version:
+            watch.fail(f"{new.id} went from {old.status} to {new.status} without a new version")
 
 
 @rule
@@ -73,7 +73,11 @@ def attempts_count_claims_and_stay_within_their_number(watch: "Watch", commit: "
             watch.fail(f"job {new.id} went from attempt {before} to {new.attempt}")
         if new.attempt > new.max_attempts:
             watch.fail(f"job {new.id} is in attempt {new.attempt} of {new.max_attempts}")
-        if old is not None and new.max_attempts > old.max_attempts and new.status not in {JobStatus.PENDING, JobStatus.CANCELLED}:
+        if (
+            old is not None
+            and new.max_attempts > old.max_attempts
+            and new.status not in {JobStatus.PENDING, JobStatus.CANCELLED}
+        ):
             watch.fail(f"job {new.id} got another attempt without going back")
 
 
@@ -94,7 +98,7 @@ def _check_end_of_lease(watch: "Watch", commit: "Commit", old: JobRecord, new: J
     if new.status is JobStatus.CANCELLED or watch.holders.jobs.get(old.id) is commit.machine:
         return
     if old.lease_until is None or old.lease_until > commit.now:
-        watch.fail(f"the live lease of job {old.id} was ended by {commit.by}")
+        watch.fail(f"the live lease of job {old.id} was ended by {commit.name}")
     match new.status:
         case JobStatus.PENDING:
             watch.reached(State.LEASE_REAPED)
@@ -126,7 +130,11 @@ def a_poll_is_committed_by_whoever_claimed_it(watch: "Watch", commit: "Commit") 
 @rule
 def a_wait_can_be_too_long(watch: "Watch", commit: "Commit") -> None:
     for old, new in _both(commit.stages):
-        if old.status is StageStatus.SUSPENDED and new.status is StageStatus.FAILED and new.error_code == "STAGE_TIMEOUT":
+        if (
+            old.status is StageStatus.SUSPENDED
+            and new.status is StageStatus.FAILED
+            and new.error_code == "STAGE_TIMEOUT"
+        ):
             watch.reached(State.WAITED_TOO_LONG)
 
 
@@ -181,7 +189,19 @@ def what_has_ended_stays_as_it_is(watch: "Watch", commit: "Commit") -> None:
             row for pairs in (commit.stages, commit.jobs) for _, row in pairs if row is not None
         ]
         if any(row.workflow_run_id == run_id for row in rows):
-            watch.fail(f"a stage or job of the ended run {run_id} was changed by {commit.by}")
+            watch.fail(f"a stage or job of the ended run {run_id} was changed by {commit.name}")
+
+
+@rule
+def nothing_is_noted_about_what_has_ended(watch: "Watch", _commit: "Commit") -> None:
+    """No log, artifact or annotation of a stage is written any more; somebody from outside may annotate the run."""
+    for run_id, run in watch.tables.runs._rows.items():
+        notes = watch.notes_of(run_id)
+        before = watch.runs.get(run_id)
+        stays = run.status in ENDED_RUNS and before is not None and before.status in ENDED_RUNS
+        if stays and notes != watch.notes[run_id]:
+            watch.fail(f"the ended run {run_id} got notes: {watch.notes[run_id]}, then {notes}")
+        watch.notes[run_id] = notes
 
 
 @rule
@@ -253,6 +273,14 @@ def a_failing_run_cancels_what_waits(watch: "Watch", commit: "Commit") -> None:
 
 
 @rule
+def nobody_starts_in_a_failing_run(watch: "Watch", commit: "Commit") -> None:
+    for old, new in _both(commit.jobs):
+        is_taken = new.status is JobStatus.RUNNING and new.lease_token != old.lease_token
+        if is_taken and watch.run(new.workflow_run_id).failure_code is not None:
+            watch.fail(f"job {new.id} was claimed in a failing run")
+
+
+@rule
 def events_are_gapless_and_in_time(watch: "Watch", commit: "Commit") -> None:
     new = [event for old, event in commit.events if old is None and event is not None]
     for event in sorted(new, key=lambda each: (each.workflow_run_id, each.sequence)):
@@ -273,9 +301,9 @@ def events_are_gapless_and_in_time(watch: "Watch", commit: "Commit") -> None:
 def _check_place(watch: "Watch", event: OutboxRecord) -> None:
     """After the end of a run only a rerun is told of."""
     last = watch.last_events.get(event.workflow_run_id)
-    if last is not None and last.event_type in END_OF.values():
-        if event.event_type != "workflow:started" or event.payload.get("from_stage_id") is None:
-            watch.fail(f"{event.event_type} of run {event.workflow_run_id} follows {last.event_type}")
+    is_rerun = event.event_type == "workflow:started" and event.payload.get("from_stage_id") is not None
+    if last is not None and last.event_type in END_OF.values() and not is_rerun:
+        watch.fail(f"{event.event_type} of run {event.workflow_run_id} follows {last.event_type}")
 
 
 @rule

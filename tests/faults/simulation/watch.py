@@ -1,6 +1,6 @@
 """Looks at all rows after every commit, and hands what changed to the rules."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,10 @@ class Commit:
     def machine(self) -> Machine | None:
         return self.by.machine if self.by else None
 
+    @property
+    def name(self) -> str:
+        return self.by.name if self.by else "nobody"
+
     def run_ids(self) -> set[str]:
         """Of all runs whose own rows, stages or jobs changed."""
         rows = [row for pairs in (self.stages, self.jobs) for pair in pairs for row in pair if row is not None]
@@ -62,6 +66,7 @@ class Watch:
         self.holders = Holders()
         self.completed_by: dict[str, str] = {}
         """Stage record → the token of the claim, or poll, that completed it."""
+        self.notes: dict[str, tuple[int, int]] = {}
         self.last_events: dict[str, OutboxRecord] = {}
         """Run → its last event but annotations."""
 
@@ -106,6 +111,11 @@ class Watch:
         row: OutboxRecord = self.tables.outbox._rows[f"{run_id}.{sequence}"]
         return row
 
+    def notes_of(self, run_id: str) -> tuple[int, int]:
+        """How many logs the run has, and annotations of its stages."""
+        annotations = _of_run(self.tables.annotations, run_id)
+        return len(self.tables.logs._of_run.get(run_id, ())), sum(each.scope == "stage" for each in annotations)
+
     def first_open_event(self, run_id: str) -> OutboxRecord | None:
         rows = _of_run(self.tables.outbox, run_id)
         return next((event for event in rows if event.published_at is None and event.dlq_at is None), None)
@@ -149,8 +159,3 @@ def _changes[R](before: Mapping[str, R], after: Mapping[str, R]) -> Pairs[R]:
     if len(before) + sum(old is None for old, _ in changed) != len(after):
         changed += [(row, None) for row_id, row in before.items() if row_id not in after]
     return changed
-
-
-def both[R](pairs: Iterable[tuple[R | None, R | None]]) -> Iterable[tuple[R, R]]:
-    """The pairs of rows that were there before and are there still."""
-    return ((old, new) for old, new in pairs if old is not None and new is not None)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 POOLS = ("default", "other")
 PADDING = "x" * 120
-MAX_WAIT = 200.0
+MAX_WAITS = (5000.0, 200.0)
 
 
 class GivenUp(Exception):
@@ -39,6 +39,7 @@ class GivenUp(Exception):
 
 RETRY = RetryPolicy(max_attempts=3, give_up_on=(GivenUp,), jitter=0)
 ONCE = RetryPolicy(max_attempts=1)
+
 
 def output_of(stage_id: str, value: Json) -> Json:
     """What a stage makes of its input. Some outputs are too large for their row."""
@@ -56,21 +57,28 @@ class Behaviours:
         self._world = world
 
     def body(self, ctx: StageContext[Any, Any], *, suspends: bool) -> Any:
-        choices, output = self._world.choices, output_of(ctx.stage_id, ctx.input)
+        choices = self._world.choices
         for _ in range(choices.weighted((5, 3, 1))):
             self._speak(ctx)
             self._world.pause(BODY)
-        what = choices.weighted((60, 0 if self._world.is_calm else 14, 6, 2))
-        match what:
+        self._maybe_raise()
+        output = output_of(ctx.stage_id, ctx.input)
+        if suspends and choices.weighted((3, 1)) == 0:
+            max_wait = choices.one_of(MAX_WAITS)
+            return Suspended("batch", poll_interval=60, max_wait=max_wait, metadata={"output": output})
+        return output
+
+    def _maybe_raise(self) -> None:
+        calm = self._world.is_calm
+        match self._world.choices.weighted((60, 0 if calm else 14, 6, 0 if calm else 2)):
             case 1:
                 raise ValueError("boom")
             case 2:
                 raise GivenUp("for good")
-            case 3 if not self._world.is_calm:
+            case 3:
                 raise StoreUnavailable("the body could not reach the store")
-        if suspends and choices.weighted((3, 1)) == 0:
-            return Suspended("batch", poll_interval=60, max_wait=MAX_WAIT, metadata={"output": output})
-        return output
+            case _:
+                pass
 
     def _speak(self, ctx: StageContext[Any, Any]) -> None:
         match self._world.choices.weighted((2, 2, 1, 1)):
@@ -79,11 +87,17 @@ class Behaviours:
             case 2:
                 ctx.log.info("still at it")
             case 3:
-                ctx.annotate("attempt", ctx.attempt, emit_event=True)
+                ctx.annotate(attributes={"attempt": ctx.attempt}, emit_event=True, idempotency_key=self._key())
+            case _:
+                pass
+
+    def _key(self) -> str | None:
+        return self._world.choices.one_of((None, "key"))
 
     def check(self, state: SuspendedState) -> Any:
-        self._world.pause(BODY)
-        match self._world.choices.weighted((6, 3, 1, 1)):
+        for _ in range(1 + self._world.choices.below(3)):
+            self._world.pause(BODY)
+        match self._world.choices.weighted((5, 5, 1, 1)):
             case 0:
                 return Ready(state.metadata["output"])
             case 1:

@@ -64,7 +64,10 @@ class World:
         self.counts: Counter[str] = Counter()
         self.clock = FakeClock()
         self.store = InMemoryPersistence(self.clock)
-        self.jobs, self.wakes = MessageQueue[JobNotification](self.new_name), MessageQueue[Mapping[str, Any]](self.new_name)
+        self.jobs, self.wakes = (
+            MessageQueue[JobNotification](self.new_name),
+            MessageQueue[Mapping[str, Any]](self.new_name),
+        )
         self.processes: list[Process] = []
         self.current: Process | None = None
         self.failure: BaseException | None = None
@@ -113,7 +116,9 @@ class World:
     def spawn(self, kind: str, call: Callable[[str], None], machine: Machine | None = None) -> Process:
         """A process that has not begun. `call` gets its name, which is its worker id too."""
         name = self.new_name(kind)
-        process = Process(name, machine or Machine(name, self.clock.now(), is_user=kind in USERS), lambda: self._run(name, call))
+        process = Process(
+            name, machine or Machine(name, self.clock.now(), is_user=kind in USERS), lambda: self._run(name, call)
+        )
         self.processes.append(process)
         self.say(f"{name} begins")
         return process
@@ -164,7 +169,7 @@ class World:
     # Calls of ports
 
     def pause(self, point: Point) -> Resume:
-        """Stops the current process: while healing only in bodies and between heartbeats, outside of processes never."""
+        """Stops the current process, if there is one; while healing only in bodies and between heartbeats."""
         if self.current is None:
             return Resume.GO
         if self.is_calm and point not in {BODY, HEARTBEAT}:

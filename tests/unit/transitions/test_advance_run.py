@@ -105,7 +105,7 @@ def test_a_group_that_follows_keeps_the_records_it_finds() -> None:
     assert (now.run.group_no, now.run.group_open) == (2, 1)
 
 
-def test_a_rerun_goes_on_in_its_generation() -> None:
+def test_a_rerun_advances_in_its_generation() -> None:
     before = with_stage(a_snapshot(TWO, **DONE), "b", generation=2)
     assert stage_in(after(before, transition(before)), "last").generation == 2
 

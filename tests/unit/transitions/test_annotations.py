@@ -66,7 +66,7 @@ def test_an_event_tells_of_an_annotation_if_one_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("key", ["", " a", "a ", "a" * (MAX_KEY_LENGTH + 1)])
-def test_a_key_that_nobody_would_find_again_is_refused(key: str) -> None:
+def test_a_key_that_cannot_be_searched_for_is_refused(key: str) -> None:
     with pytest.raises(InvalidInput, match="annotation key"):
         drafts(AnnotationInput(attributes={key: 1}))
 
@@ -88,6 +88,6 @@ def test_of_annotations_under_one_idempotency_key_the_first_stays() -> None:
     assert ids(without_repeats(given, frozenset({("k", "i"), ("k", "j")}))) == "356"
 
 
-def test_only_a_repeat_that_would_be_told_needs_to_be_known() -> None:
+def test_only_a_repeat_with_an_event_needs_to_be_known() -> None:
     assert needs_known([a_draft("1"), a_draft("2", event=True, idempotency_key="i")])
     assert not needs_known([a_draft("1", event=True), a_draft("2", idempotency_key="i")])

@@ -47,7 +47,7 @@ def test_a_claim_takes_the_job_and_starts_its_stage() -> None:
     assert (now.run.version, now.run.event_seq) == (1, 1)
 
 
-def test_a_start_is_told_with_its_attempt() -> None:
+def test_the_event_of_a_start_has_the_attempt() -> None:
     answer = claim(a_snapshot(W, a=RETRY))
     assert isinstance(answer, Changes)
     assert told(answer) == ["stage:started"]

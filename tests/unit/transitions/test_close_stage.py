@@ -62,6 +62,14 @@ def test_the_last_stage_of_a_group_opens_the_next() -> None:
     assert told(changes) == ["stage:completed"]
 
 
+def test_the_last_stage_must_still_be_the_last_of_the_same_group() -> None:
+    for workflow in (TWO, wide("a", "b")):
+        before = a_snapshot(workflow, a="COMPLETED", b="RUNNING")
+        expect = condition_of_run(finish(before, workflow, "b", completes("b")))
+        assert (expect["status"], expect["failure_code"]) == (RunStatus.RUNNING, None)
+        assert (expect["group_no"], expect["group_open"]) == (1, 1)
+
+
 def test_the_last_stage_can_claim_the_next_along() -> None:
     workflow = straight("a", "next")
     before = a_snapshot(workflow, a="RUNNING")

@@ -76,7 +76,7 @@ class TestRightToFinish:
         assert isinstance(finish(running(), ONE, "a", outcome), Changes)
 
     @each_outcome
-    def test_nobody_else_may(self, outcome: Outcome) -> None:
+    def test_another_token_is_refused(self, outcome: Outcome) -> None:
         assert finish(running(), ONE, "a", outcome, token="another") == Refused(Reason.LOST)
 
     @each_outcome
@@ -90,15 +90,20 @@ class TestRightToFinish:
         assert finish(cancelled, ONE, "a", outcome) == Refused(Reason.GHOST)
 
     @each_outcome
-    def test_a_stage_that_is_not_running_belongs_to_somebody_else(self, outcome: Outcome) -> None:
+    def test_a_stage_that_is_not_running_is_lost(self, outcome: Outcome) -> None:
         for status in sorted(set(StageStatus) - {StageStatus.RUNNING}):
             other = with_stage(running(), "a", status=status)
             assert finish(other, ONE, "a", outcome) == Refused(Reason.LOST), status
 
     @each_outcome
-    def test_a_job_that_was_taken_back_belongs_to_somebody_else(self, outcome: Outcome) -> None:
+    def test_a_job_whose_lease_was_released_is_lost(self, outcome: Outcome) -> None:
         taken = with_job(running(), "a", status=JobStatus.PENDING, lease_token=None, lease_until=None)
         assert finish(with_stage(taken, "a", status=StageStatus.PENDING), ONE, "a", outcome) == Refused(Reason.LOST)
+
+    @each_outcome
+    def test_a_job_that_is_not_running_is_lost(self, outcome: Outcome) -> None:
+        for status in sorted(set(JobStatus) - {JobStatus.RUNNING}):
+            assert finish(with_job(running(), "a", status=status), ONE, "a", outcome) == Refused(Reason.LOST), status
 
     @each_outcome
     def test_a_finish_is_guarded_by_the_token_and_the_statuses(self, outcome: Outcome) -> None:
@@ -250,7 +255,7 @@ class TestFailure:
         )
         assert (log.stage_id, log.stage_record_id, log.created_at) == ("a", "r.a", at(10))
 
-    def test_a_retry_in_a_failing_run_is_told_as_the_last_attempt(self) -> None:
+    def test_a_retry_in_a_failing_run_has_the_event_of_a_last_attempt(self) -> None:
         before = a_snapshot(ONE, run={"failure_code": "X"}, a="RUNNING")
         changes = finish(before, ONE, "a", fails("a", retry_in=5))
         assert told(changes) == ["stage:failed", "workflow:failed"]
@@ -272,7 +277,7 @@ class TestRecordedFacts:
         }
 
     @each_outcome
-    def test_it_is_told_before_the_outcome(self, outcome: Outcome) -> None:
+    def test_its_events_come_before_the_outcome(self, outcome: Outcome) -> None:
         types = told(finish(running(), ONE, "a", outcome, recorded=RECORDED))
         assert types[:2] == ["workflow:created", "stage:progress"]
         assert types[2:] == told(finish(running(), ONE, "a", outcome))
@@ -284,7 +289,7 @@ class TestRecordedFacts:
         assert [write.skip_existing for write in kept] == [True]
 
     @each_outcome
-    def test_an_annotation_there_before_is_neither_written_nor_told(self, outcome: Outcome) -> None:
+    def test_an_annotation_that_exists_is_neither_written_nor_published(self, outcome: Outcome) -> None:
         again = AnnotationDraft(record=an_annotation("again", idempotency_key="once"), event=an_event())
         recorded = Recorded(annotations=(again, AnnotationDraft(record=an_annotation("n"), event=an_event()), again))
         first = finish(running(), ONE, "a", outcome, recorded=recorded)

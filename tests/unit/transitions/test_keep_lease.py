@@ -55,7 +55,7 @@ def test_a_heartbeat_writes_logs_that_may_be_there_already() -> None:
     assert beat().inserted(LogRecord) == ()
 
 
-def test_progress_is_written_and_told() -> None:
+def test_progress_is_written_with_an_event() -> None:
     changes = beat(progress=Progress(0.5, "half", {"n": 1}, at(7)), logs=(a_log("1"),))
     now = after(BEFORE, changes)
     stage = stage_in(now, "a")

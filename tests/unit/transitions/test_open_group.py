@@ -59,7 +59,7 @@ def test_a_group_of_one_can_be_claimed_as_it_opens() -> None:
     assert opening.events[0].payload()["attempt"] == 1
 
 
-def test_a_wide_group_is_claimed_by_nobody_as_it_opens() -> None:
+def test_no_stage_of_a_wide_group_is_claimed_as_it_opens() -> None:
     _, jobs = rows(open_group(wide("a", "b"), a_run(), 1, a_context(), lease=a_lease()))
     assert [job.status for job in jobs] == [JobStatus.PENDING, JobStatus.PENDING]
 

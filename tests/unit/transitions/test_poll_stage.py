@@ -48,7 +48,7 @@ def test_logs_and_annotations_of_the_check_are_kept() -> None:
     assert (changes.run, changes.events) == (None, ())
 
 
-def test_annotations_that_are_told_of_take_their_numbers_from_the_run() -> None:
+def test_events_of_annotations_take_their_sequence_from_the_run() -> None:
     changes = waits(annotations=(SILENT, LOUD))
     assert told(changes) == ["workflow:created"]
     assert condition_of_run(changes) == {"status": RunStatus.RUNNING}
@@ -56,7 +56,7 @@ def test_annotations_that_are_told_of_take_their_numbers_from_the_run() -> None:
     assert after(BEFORE, changes).run.event_seq == 1
 
 
-def test_an_annotation_there_before_is_neither_written_nor_told() -> None:
+def test_an_annotation_that_exists_is_neither_written_nor_published() -> None:
     again = AnnotationDraft(record=an_annotation("again", idempotency_key="once"), event=an_event())
     assert told(waits(annotations=(again, again))) == ["workflow:created"]
     repeated = waits(frozenset({("k", "once")}), annotations=(again,))

@@ -99,7 +99,7 @@ def test_a_release_is_written_only_in_a_run_that_is_not_failing() -> None:
 
 
 @pytest.mark.parametrize("attempt", [1, 3])
-def test_an_attempt_that_is_given_back_is_not_counted(attempt: int) -> None:
+def test_an_uncounted_release_does_not_count_the_attempt(attempt: int) -> None:
     before = running(attempt=attempt, max_attempts=3)
     changes = release(before, uncounted=True)
     job = job_in(after(before, changes), "a")
@@ -107,7 +107,7 @@ def test_an_attempt_that_is_given_back_is_not_counted(attempt: int) -> None:
     assert "lost" not in logged(changes).message
 
 
-def test_after_many_attempts_one_that_is_given_back_counts_like_any_other() -> None:
+def test_after_many_attempts_an_uncounted_release_counts() -> None:
     before = running(attempt=MAX_UNCOUNTED_ATTEMPTS, max_attempts=MAX_UNCOUNTED_ATTEMPTS)
     changes = release(before, uncounted=True, why="no memory")
     now = after(before, changes)
@@ -182,5 +182,5 @@ def test_a_run_in_another_state_is_a_ghost(status: RunStatus) -> None:
 
 
 @pytest.mark.parametrize("status", sorted(set(StageStatus) - {StageStatus.RUNNING}))
-def test_a_stage_that_is_not_running_belongs_to_somebody_else(status: StageStatus) -> None:
+def test_a_stage_that_is_not_running_is_lost(status: StageStatus) -> None:
     assert release(with_stage(running(), "a", status=status)) == Refused(Reason.LOST)

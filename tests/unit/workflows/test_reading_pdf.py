@@ -37,7 +37,7 @@ def test_the_sample_has_its_title_bookmarks_pages_and_whole_sentences() -> None:
     assert "Page 2" not in text
 
 
-def test_without_bookmarks_headings_are_told_by_their_look() -> None:
+def test_without_bookmarks_headings_are_recognised_by_their_layout() -> None:
     pages = [["1 Introduction", *PAGE, "RESULTS", *PAGE], ["1.2 More of it", *PAGE]]
     assert headings(read("a.pdf", write_pdf(pages)).structure) == [
         (1, "1 Introduction"),

@@ -1,14 +1,13 @@
--- Takes a job and starts its stage, in one statement; `engine.transitions.claim_job` is the same decision in Python, for
--- stores that lock everything. This is the only SQL that knows what a status means. Fields of `request` are those of
--- ClaimRequest, absent where they are empty, and:
---   now    the store's time where a clock was injected
---   event  stage:started, to be completed with the stage's names
--- Answers {run, stage, job, previous: [[stage id, output], …]}, or {later_at}, or {again: true}: candidates were lost to others, and one cannot
--- wait for a run while holding others.
+-- Claims a job and starts its stage, in one statement. `engine.transitions.claim_job` makes the same decision for other
+-- stores. No other SQL function depends on a status. `request`: the fields of ClaimRequest that are not empty, and
+--   now    the store's time, if a clock is injected
+--   event  stage:started, without the names of the stage
+-- Returns {run, stage, job, previous: [[stage id, output], …]}, {later_at}, {} for no job, or {again: true}: other
+-- workers took all candidates, and the caller must repeat the claim.
 --
--- Candidates are read without a lock, then their runs are locked, skipping those that somebody is changing: two workers
--- never wait for each other while there is work elsewhere. Only if all due jobs belong to such runs, one run is waited
--- for, and then a job of that run is taken.
+-- The race: many workers want the same due jobs. Candidates are read without a lock. Then their runs are locked one by
+-- one, and locked runs are skipped, so workers do not wait for each other while other jobs are due. The job is
+-- checked again under the lock. If only jobs of locked runs are due, it waits for one such run, holding no other lock.
 
 create function engine_claim_v1(request jsonb) returns jsonb language plpgsql as $engine$
 declare

@@ -1,14 +1,15 @@
--- Writes rows in one transaction, or nothing; `engine.ports.changes` tells the rules. Nothing here knows what a column
--- means: a document names tables, columns and values, and `engine.adapters.sql.changes_json` makes it. Its fields:
---   now       the store's time where a clock was injected
+-- Writes rows in one transaction, or nothing, by the rules of `engine.ports.changes`. It knows no statuses: the
+-- document of `engine.adapters.sql.changes_json` contains tables, columns and values. Its fields:
+--   now       the store's time, if a clock is injected
 --   patience  milliseconds to wait for another transaction that inserts the same row
---   steps     each with `need`, how many rows it has to touch, and the conditions equal, one_of, least, passed, and
---               table, insert: rows, whose columns `from_now` are set to so many seconds after the moment
---               table, ids, and for each of these rows set, add, latest, from_now
+--   steps     each with `need` (the rows it must touch), the conditions equal, one_of, least, passed, and one of
+--               table, insert: rows, with `from_now`: columns set to the moment plus seconds
+--               table, ids, and set, add, latest, from_now for each of these rows
 --               delete: ids of stages; check: the id of a run
---   events    payloads, to be numbered by the last sequence that the run's row says by then
--- All is PL/pgSQL with static statements, whose plans are kept for the session; the statements that name columns are made
--- from the tables as they are (below).
+--   events    payloads, numbered by the run's sequence, which a step has raised
+-- The race: two transactions change one row. An update locks the row first and checks its conditions on the locked row,
+-- so it cannot change between check and write. If a condition fails, an exception rolls back all earlier steps.
+-- All statements are static, so the session caches their plans; engine_make_writers_v1 creates those with columns.
 
 create function engine_write_v1(doc jsonb) returns jsonb language plpgsql as $engine$
 declare
@@ -28,7 +29,7 @@ begin
     elsif step ? 'check' then
       touched := (select count(*) from workflow_run r where id = step->>'check' and engine_holds_v1(to_jsonb(r), step, moment));
     else
-      -- Read for each step: waiting for a lock must not shorten a lease.
+      -- Read in each step: the wait for a lock must not shorten a lease.
       moment := coalesce((doc->>'now')::timestamptz, clock_timestamp());
       touched := case when step ? 'insert' then engine_insert_v1(step, moment) else engine_update_v1(step, moment) end;
     end if;
@@ -78,7 +79,7 @@ begin
 end
 $engine$;
 
--- Columns of a row whose times are so many seconds after the moment.
+-- The columns of `from_now` with their times: the moment plus seconds.
 create function engine_from_now_v1(step jsonb, moment timestamptz) returns jsonb language plpgsql as $engine$
 begin
   return (
@@ -87,8 +88,8 @@ begin
 end
 $engine$;
 
--- Locks the run `run_id` and reads it, with the job `job_id` and its stage where one is asked for, and with `whole` all
--- its stages and jobs.
+-- Locks and reads the run `run_id`; also reads the job `job_id` with its stage, and with `whole` all stages and jobs of
+-- the run.
 create function engine_lock_v1(wanted jsonb) returns jsonb language plpgsql as $engine$
 declare
   run jsonb;
@@ -108,8 +109,8 @@ begin
 end
 $engine$;
 
--- Makes engine_insert_v1(step, moment) and engine_update_v1(step, moment), which give how many rows they touched, from the
--- columns that the tables have. A migration that adds a column calls it again.
+-- Creates engine_insert_v1(step, moment) and engine_update_v1(step, moment), which return the number of touched rows, from
+-- the current columns of the tables. A migration that adds a column calls it again.
 create function engine_make_writers_v1() returns void language plpgsql as $engine$
 declare
   inserts text;

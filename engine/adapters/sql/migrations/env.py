@@ -1,10 +1,10 @@
-"""Run by Alembic; `engine.adapters.sql.migrate` prepares what it needs."""
+"""Run by Alembic, with the configuration of `engine.adapters.sql.migrate`."""
 
 from alembic import context
 
 from engine.adapters.sql.schema import METADATA
 
-# Any number that nobody else uses: of two migrators the second waits, and then finds nothing to do.
+# A number of its own: of two concurrent migrations the second waits, and then finds nothing to apply.
 LOCK = "select pg_advisory_xact_lock(7310421968)"
 
 
@@ -13,6 +13,7 @@ def run() -> None:
     context.configure(
         connection=context.config.attributes.get("connection"),
         dialect_name=context.config.attributes["dialect"],
+        dialect_opts={"paramstyle": "named"},  # others double each "%" of what is printed
         target_metadata=METADATA,
         literal_binds=context.is_offline_mode(),
         transactional_ddl=True,

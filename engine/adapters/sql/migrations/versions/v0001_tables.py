@@ -31,7 +31,7 @@ def upgrade() -> None:
     _indexes_of_the_rest()
     if op.get_context().dialect.name == POSTGRESQL:
         for name in _FUNCTIONS:
-            # A colon would be taken for the start of a parameter.
+            # SQLAlchemy reads a colon as the start of a parameter.
             op.execute(sa.text(source(name).replace(":", "\\:")))
 
 

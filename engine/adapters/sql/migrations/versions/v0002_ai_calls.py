@@ -1,4 +1,4 @@
-"""The ledger of model calls: the calls, and the counters that budgets look at."""
+"""The ledger of model calls: the calls, and the counters of budgets."""
 
 from collections.abc import Sequence
 
