@@ -43,6 +43,14 @@ POSTGRES_TRANSACTIONS = Mutants(
             "test_a_decision_leaves_no_transaction_open",
         ),
         Mutant(
+            "rollback of a decision whose wait was cancelled",
+            "answer: dict[str, Any] = json.loads(self._send(_BEGIN + query))",
+            "self._is_open = False\n"
+            "        answer: dict[str, Any] = json.loads(self._send(_BEGIN + query))\n"
+            "        self._is_open = True",
+            "test_a_decision_whose_wait_was_cancelled_leaves_no_transaction_open",
+        ),
+        Mutant(
             "a frozen decision ends soon",
             "idle_in_transaction_session_timeout = '2s'",
             "idle_in_transaction_session_timeout = '9s'",

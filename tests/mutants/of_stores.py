@@ -138,7 +138,7 @@ MEMORY_PERSISTENCE = Mutants(
             "one transaction at a time",
             "        with self._lock:\n            self._owner",
             "        with contextmanager(lambda: iter([None]))():\n            self._owner",
-            "test_a_decision_sees_what_others_have_decided",
+            "test_nobody_else_writes_the_run_while_it_is_decided_about",
         ),
     ),
 )
@@ -205,7 +205,7 @@ OUTBOX_MEMORY = Mutants(
     (
         Mutant(
             "flush claim",
-            "return is_due and (event.claimed_until is None or event.claimed_until <= now)",
+            "return is_due and not _is_claimed(event, now)",
             "return is_due",
             "tests/faults/test_events_in_order.py::test_a_flush_during_a_flush_publishes_nothing_twice",
             "memory",

@@ -194,7 +194,7 @@ ADVANCE_RUN = Mutants(
             "the version a transition was decided on",
             'expect={"status": run.status, "version": run.version},\n    )',
             'expect={"status": run.status},\n    )',
-            "test_of_two_who_advance_a_run_the_second_has_nothing_to_do",
+            "test_a_finished_group_is_followed_by_the_next",
         ),
         Mutant(
             "the version for which jobs are made again",

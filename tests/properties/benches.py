@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from engine.definition.workflow import Workflow
 from engine.domain.blob_keys import ROOT
@@ -73,7 +73,9 @@ class Benches:
         expected = comparable(answers[self.reference.store])
         for bench in self._others:
             found = comparable(answers[bench.store])
-            assert found == expected, self._complaint(bench, [f"the answer is {found!r} instead of {expected!r}"])
+            if found != expected:
+                answer = f"the answer is {found!r} instead of {expected!r}"
+                self._complain(bench, [answer, *differences(self.reference.rows(self.keys), bench.rows(self.keys))])
         return answers
 
     def the(self, answers: Answers) -> Any:
@@ -91,19 +93,20 @@ class Benches:
         expected = self.reference.rows(self.keys)
         for bench in self._others:
             found = differences(expected, bench.rows(self.keys))
-            assert not found, self._complaint(bench, found)
-            assert bench.events.events == self.reference.events.events, self._complaint(
-                bench, ["other events went out"]
-            )
+            if found:
+                self._complain(bench, found)
+            if bench.events.events != self.reference.events.events:
+                self._complain(bench, ["other events went out"])
         return expected
 
     def close(self) -> None:
         for bench in self._all:
             bench.persistence.close()
 
-    def _complaint(self, bench: StoreBench, found: Sequence[str]) -> str:
+    def _complain(self, bench: StoreBench, found: Sequence[str]) -> NoReturn:
         lines = "\n  ".join(found)
-        return f"step {self._count}, {self._step}: {bench.store} differs from {self.reference.store}\n  {lines}"
+        what = f"step {self._count}, {self._step}: {bench.store} differs from {self.reference.store}"
+        raise AssertionError(f"{what}\n  {lines}")
 
 
 def _answer(bench: StoreBench, act: Callable[[StoreBench], object]) -> object:

@@ -61,6 +61,10 @@ class MachineState(RuleBasedStateMachine):
         """Gives the answer, which is the same everywhere."""
         return self.benches.the(self.do(step, act))
 
+    def wait(self, seconds: float) -> None:
+        if seconds:
+            self.do("wait", lambda bench: bench.clock.advance(seconds))
+
     def has(self, table: str, *statuses: StrEnum) -> bool:
         return any(row.status in statuses for row in self.rows[table].values())
 

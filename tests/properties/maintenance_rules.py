@@ -31,8 +31,8 @@ failures = st.lists(st.sampled_from(FAILURES), max_size=3)
 
 class MaintenanceRules(MachineState):
     @rule(seconds=st.sampled_from([1.0, 5.0, 60.0, 300.0, 1000.0]))
-    def wait(self, seconds: float) -> None:
-        self.do("wait", lambda bench: bench.clock.advance(seconds))
+    def let_time_pass(self, seconds: float) -> None:
+        self.wait(seconds)
 
     @precondition(lambda self: self.has("runs", RunStatus.PENDING))
     @rule(most=st.integers(1, 3))

@@ -69,7 +69,7 @@ def _different_columns(expected: Any, found: Any) -> Iterator[str]:
         yield "missing" if found is None else "not expected"
         return
     wanted, there = _columns(expected), _columns(found)
-    for name in wanted.keys() | there.keys():
+    for name in sorted(wanted.keys() | there.keys()):
         one, other = wanted.get(name), there.get(name)
         if type(one) is not type(other) or one != other:
             yield f"{name} is {other!r} instead of {one!r}"

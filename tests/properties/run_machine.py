@@ -34,7 +34,7 @@ class RunMachine(UserRules, WorkerRules, MaintenanceRules, FaultRules):
             self.do("poll", lambda bench: bench.dispatch(StagePollSuspended()))
             self.do("reap stale leases", lambda bench: bench.dispatch(LeaseReapStale()))
             self.do("flush", lambda bench: bench.dispatch(OutboxFlush()))
-            self.do("wait", lambda bench: bench.clock.advance(30))
+            self.wait(30)
         assert self._open_runs() == []
         self.stores_are_equal_and_sound()
         self._check_published()

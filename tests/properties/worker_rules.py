@@ -23,8 +23,15 @@ class WorkerRules(MachineState):
     # Jobs are claimed
 
     @precondition(lambda self: self.rows["jobs"])
-    @rule(among=st.sampled_from(["all", "of a run", "this one"]), which=any_one, worker=workers, pools=pools)
-    def deliver(self, among: str, which: int, worker: str, pools: tuple[str, ...]) -> None:
+    @rule(
+        seconds=st.sampled_from([0.0, 0.0, 300.0]),
+        among=st.sampled_from(["all", "of a run", "this one"]),
+        which=any_one,
+        worker=workers,
+        pools=pools,
+    )
+    def deliver(self, seconds: float, among: str, which: int, worker: str, pools: tuple[str, ...]) -> None:
+        self.wait(seconds)
         match among:
             case "all":
                 self._start(worker=worker, pools=pools)
@@ -53,7 +60,7 @@ class WorkerRules(MachineState):
     @rule(behaviours=st.lists(behaviours, min_size=1, max_size=5), seconds=st.sampled_from([0.0, 0.0, 10.0]))
     def work(self, behaviours: list[Behaviour], seconds: float) -> None:
         """A worker without faults."""
-        self.do("wait", lambda bench: bench.clock.advance(seconds))
+        self.wait(seconds)
         for behaviour in behaviours:
             held = self._start()
             if held is not None:
@@ -62,14 +69,17 @@ class WorkerRules(MachineState):
                 self.finish_held(held)
 
     @precondition(lambda self: self.has("jobs", JobStatus.PENDING))
-    @rule(behaviours=st.lists(behaviours, min_size=2, max_size=4), last_first=st.booleans())
-    def work_side_by_side(self, behaviours: list[Behaviour], last_first: bool) -> None:
-        """Workers that start together and end one after the other."""
+    @rule(
+        behaviours=st.lists(behaviours, min_size=2, max_size=4),
+        last_first=st.booleans(),
+        left=st.sampled_from([0, 0, 1, 2]),
+    )
+    def work_side_by_side(self, behaviours: list[Behaviour], last_first: bool, left: int) -> None:
+        """Workers that start together and end one after the other, but for some that are left with their attempts."""
         begun = [(held, behaviour) for behaviour in behaviours if (held := self._start()) is not None]
-        for held, behaviour in begun:
+        for held, behaviour in (begun[::-1] if last_first else begun)[left:]:
             self.held.remove(held)
             self._perform(held, behaviour)
-        for held, _ in begun[::-1] if last_first else begun:
             self.finish_held(held)
 
     @precondition(lambda self: self.has("jobs", JobStatus.PENDING))

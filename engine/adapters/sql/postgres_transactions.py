@@ -52,7 +52,8 @@ class PostgresTransactions:
 
     def decide(self, run_id: str, decision: Decision, job_id: str | None, *, whole: bool) -> Written | Refused:
         wanted = {"run_id": run_id, **({"job_id": job_id} if job_id else {}), **({"whole": True} if whole else {})}
-        with self._engine.connect() as connection, _LockedInDatabase(connection, self._clock, wanted) as locked:
+        with self._engine.connect() as connection, _LockedInDatabase(connection, self._clock, run_id) as locked:
+            locked.lock(wanted)
             decided = decision(locked)
             if isinstance(decided, Refused):
                 return decided
@@ -69,18 +70,25 @@ class PostgresTransactions:
 class _LockedInDatabase:
     """`LockedRun` in a transaction of its own, which is rolled back unless `commit` is called."""
 
-    def __init__(self, connection: Connection, clock: Clock | None, wanted: dict[str, Any]) -> None:
-        self._connection, self._clock, self._run_id = connection, clock, wanted["run_id"]
+    def __init__(self, connection: Connection, clock: Clock | None, run_id: str) -> None:
+        self._connection, self._clock, self._run_id = connection, clock, run_id
         self._is_open = False
-        answer = self._lock(wanted, begin=_BEGIN)
-        self._is_open = True
-        self.run: RunRecord | None = RUN.from_json(answer["run"]) if answer["run"] else None
-        self.job: JobRecord | None = JOB.from_json(answer["job"]) if answer["job"] else None
-        self.stage: StageRecord | None = STAGE.from_json(answer["stage"]) if answer["stage"] else None
-        self._whole = answer if "whole" in wanted else None
+        self.run: RunRecord | None = None
+        self.job: JobRecord | None = None
+        self.stage: StageRecord | None = None
+        self._whole: dict[str, Any] | None = None
 
     def __enter__(self) -> Self:
         return self
+
+    def lock(self, wanted: dict[str, Any]) -> None:
+        query = _lock_query(wanted)
+        self._is_open = True  # also when the server cancels the wait for the lock: the transaction is begun
+        answer: dict[str, Any] = json.loads(self._send(_BEGIN + query))
+        self.run = RUN.from_json(answer["run"]) if answer["run"] else None
+        self.job = JOB.from_json(answer["job"]) if answer["job"] else None
+        self.stage = STAGE.from_json(answer["stage"]) if answer["stage"] else None
+        self._whole = answer if "whole" in wanted else None
 
     def __exit__(self, *_error: object) -> None:
         if self._is_open and not self._connection.invalidated:
@@ -109,13 +117,13 @@ class _LockedInDatabase:
 
     def _read_whole(self) -> dict[str, Any]:
         if self._whole is None:
-            self._whole = self._lock({"run_id": self._run_id, "whole": True})
+            answer: dict[str, Any] = json.loads(self._send(_lock_query({"run_id": self._run_id, "whole": True})))
+            self._whole = answer
         return self._whole
 
-    def _lock(self, wanted: dict[str, Any], begin: str = "") -> dict[str, Any]:
-        answer = self._send(f"{begin}{_query('engine_lock_v1', storable(wanted, 'id'))}")
-        fields: dict[str, Any] = json.loads(answer)
-        return fields
+
+def _lock_query(wanted: dict[str, Any]) -> str:
+    return _query("engine_lock_v1", storable(wanted, "id"))
 
 
 def _refused(error: DBAPIError, changes: Changes) -> Refused:

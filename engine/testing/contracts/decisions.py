@@ -1,5 +1,7 @@
 """Decisions: a run is locked and read, and what is decided about it is written or not."""
 
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+
 import pytest
 
 from engine.ports.changes import Changes, JobUpdate, Reason, Refused, RunUpdate, StageUpdate, Written
@@ -101,6 +103,20 @@ class DecisionContract(StoreContract):
         assert everything(store, "r") == before
         append_events(store)
         assert run_of(store).event_seq == 1
+
+    def test_nobody_else_writes_the_run_while_it_is_decided_about(self, store: Persistence) -> None:
+        others: list[Future[Written | Refused]] = []
+
+        def decide(_: LockedRun) -> Changes | Refused:
+            others.append(pool.submit(store.write, changes(run=RunUpdate(ids=("r",), set={"group_no": 2}))))
+            wait(others, timeout=0.2)
+            assert not others[0].done()
+            return changes(run=RunUpdate(ids=("r",), set={"group_no": 1}))
+
+        with ThreadPoolExecutor(1) as pool:
+            assert isinstance(store.decide("r", decide), Written)
+            assert isinstance(others[0].result(), Written)
+        assert run_of(store).group_no == 2
 
     def test_a_decision_knows_the_time_of_the_store(self, store: Persistence, clock: FakeClock) -> None:
         clock.advance(7)

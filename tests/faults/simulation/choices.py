@@ -6,7 +6,7 @@ steps: the others keep their decisions. A step that names what is no longer ther
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -87,6 +87,10 @@ class Choices:
         index = self._random.choices(range(len(options)), weights)[0] if weights else self._draw(len(options))
         self._step.values.append(name(options[index]))
         return options[index]
+
+    def shuffled_weights(self, weights: Mapping[str, int]) -> dict[str, int]:
+        """Each is multiplied by chance, so that histories differ in what happens often. Not needed to play back."""
+        return {name: weight * self._random.choice((1, 2, 2, 6)) for name, weight in weights.items()}
 
     def happens(self, per_thousand: int) -> bool:
         return bool(self.weighted((1000 - per_thousand, per_thousand)))

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_RUNS = 3
 MAX_PROCESSES = 8
+GOING_ON = 150
+"""The weight of the fact that somebody goes on, which is never multiplied."""
 JUMPS = (1.0, 6.0, 31.0, 61.0, 95.0, 301.0, 700.0)
 """Seconds by which time moves on, under the processes that stand still meanwhile."""
 
@@ -55,8 +57,13 @@ def fact(weight: int, when: IsPossible = lambda _world: True) -> Callable[[Do], 
 
 def happen(world: "World") -> None:
     """One fact, drawn by weight among those that are possible."""
+    if not world.weights:
+        world.weights = {
+            **world.choices.shuffled_weights({fact.name: fact.weight for fact in FACTS}),
+            a_process_goes_on.__name__: GOING_ON,
+        }
     possible = [fact for fact in FACTS if fact.is_possible(world)]
-    chosen = world.choices.named(possible, lambda fact: fact.name, [fact.weight for fact in possible])
+    chosen = world.choices.named(possible, lambda fact: fact.name, [world.weights[fact.name] for fact in possible])
     chosen.do(world)
 
 
@@ -79,7 +86,7 @@ def _can_deliver(world: "World") -> bool:
 # Processes
 
 
-@fact(60, lambda world: bool(world.movable()))
+@fact(GOING_ON, lambda world: bool(world.movable()))
 def a_process_goes_on(world: "World") -> None:
     process = world.choices.named(world.movable(), by_name)
     world.resume(process, drawn_fault(world, process))
@@ -174,7 +181,11 @@ def a_message_is_late(world: "World") -> None:
 
 @fact(6)
 def time_passes(world: "World") -> None:
-    world.clock.advance(world.choices.one_of(JUMPS))
+    _advance(world, world.choices.one_of(JUMPS))
+
+
+def _advance(world: "World", seconds: float) -> None:
+    world.clock.advance(seconds)
     world.say("time passes")
     if world.setting.is_lossless:
         _end_long_calls(world)
@@ -190,8 +201,7 @@ def _end_long_calls(world: "World") -> None:
 
 @fact(3, lambda world: any(process.point is BODY for process in world.processes))
 def a_body_or_check_outlasts_every_claim(world: "World") -> None:
-    world.clock.advance(JUMPS[-1])
-    world.say("time passes")
+    _advance(world, JUMPS[-1])
 
 
 # Users

@@ -67,10 +67,6 @@ class _Healing:
             deliver_job(world)
         elif world.wakes.visible(now):
             deliver_wake(world)
-        elif world.jobs.visible(now):
-            deliver_job(world)
-        elif world.wakes.visible(now):
-            deliver_wake(world)
         else:
             self._wait(now)
         return True

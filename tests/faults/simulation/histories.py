@@ -12,7 +12,7 @@ from tests.faults.simulation.healing import finish, heal
 from tests.faults.simulation.world import World
 
 ROUNDS = 2
-FACTS_PER_ROUND = 80
+FACTS_PER_ROUND = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def play(seed: int, played: Sequence[Step] | None = None, *, tell: Callable[[str
         finally:
             for process in list(world.processes):
                 world.kill(process.machine)
-    return History(seed, choices.steps, world.counts, failure)
+    return History(seed, choices.steps, world.counts, failure or world.failure)
 
 
 def _tell_history(world: World) -> None:

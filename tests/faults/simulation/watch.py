@@ -84,8 +84,12 @@ class Watch:
         for old, new in commit.runs:
             if old is None and new is not None:
                 self.world.name_run(new)
-        for rule in RULES:
-            rule(self, commit)
+        try:
+            for rule in RULES:
+                rule(self, commit)
+        except Exception as error:  # the engine may catch it, as it does what bodies and plugins raise
+            self.world.failure = self.world.failure or error
+            raise
         self.runs, self.stages = dict(tables.runs._rows), dict(tables.stages._rows)
         self.jobs, self._events = dict(tables.jobs._rows), dict(tables.outbox._rows)
 

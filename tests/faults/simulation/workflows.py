@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -50,11 +51,28 @@ def output_of(stage_id: str, value: Json) -> Json:
 LARGE = frozenset({"b", "w2", "end"})
 
 
+@dataclass(frozen=True, slots=True)
+class Mood:
+    """How often bodies complete, fail, give up and lose the store, suspend or not, and what checks answer: ready, not
+    ready, failed, or an error."""
+
+    bodies: tuple[int, int, int, int]
+    suspensions: tuple[int, int]
+    answers: tuple[int, int, int, int]
+
+
+MOODS = (
+    Mood((60, 14, 6, 2), (3, 1), (5, 5, 1, 1)),
+    Mood((60, 6, 1, 1), (9, 1), (2, 9, 1, 1)),  # waits long
+    Mood((30, 20, 20, 2), (3, 1), (5, 2, 2, 2)),  # fails
+)
+
+
 class Behaviours:
     """What bodies and completion checks do in one world."""
 
     def __init__(self, world: "World") -> None:
-        self._world = world
+        self._world, self._mood = world, MOODS[world.setting.mood]
 
     def body(self, ctx: StageContext[Any, Any], *, suspends: bool) -> Any:
         choices = self._world.choices
@@ -63,14 +81,16 @@ class Behaviours:
             self._world.pause(BODY)
         self._maybe_raise()
         output = output_of(ctx.stage_id, ctx.input)
-        if suspends and choices.weighted((3, 1)) == 0:
+        if suspends and choices.weighted(self._mood.suspensions) == 0:
             max_wait = choices.one_of(MAX_WAITS)
             return Suspended("batch", poll_interval=60, max_wait=max_wait, metadata={"output": output})
         return output
 
     def _maybe_raise(self) -> None:
-        calm = self._world.is_calm
-        match self._world.choices.weighted((60, 0 if calm else 14, 6, 0 if calm else 2)):
+        completes, fails, gives_up, loses_store = self._mood.bodies
+        if self._world.is_calm:
+            fails = loses_store = 0
+        match self._world.choices.weighted((completes, fails, gives_up, loses_store)):
             case 1:
                 raise ValueError("boom")
             case 2:
@@ -97,7 +117,7 @@ class Behaviours:
     def check(self, state: SuspendedState) -> Any:
         for _ in range(1 + self._world.choices.below(3)):
             self._world.pause(BODY)
-        match self._world.choices.weighted((5, 5, 1, 1)):
+        match self._world.choices.weighted(self._mood.answers):
             case 0:
                 return Ready(state.metadata["output"])
             case 1:

@@ -28,7 +28,7 @@ from tests.faults.simulation.processes import Machine, Process
 from tests.faults.simulation.queue import MessageQueue
 from tests.faults.simulation.sink import SimulatedBatchingSink, SimulatedSink
 from tests.faults.simulation.watch import Watch
-from tests.faults.simulation.workflows import POOLS, Behaviours, Registry
+from tests.faults.simulation.workflows import MOODS, POOLS, Behaviours, Registry
 
 INLINE_MAX = 100
 """Bytes. Larger outputs go to the blob store."""
@@ -51,10 +51,16 @@ class Setting:
     faults: int
     is_lossless: bool
     has_batching_sink: bool
+    mood: int
 
     @classmethod
     def drawn(cls, choices: Choices) -> "Setting":
-        return cls(choices.one_of(FAULTS_PER_THOUSAND), bool(choices.below(2)), bool(choices.below(2)))
+        return cls(
+            choices.one_of(FAULTS_PER_THOUSAND),
+            bool(choices.below(2)),
+            bool(choices.below(2)),
+            choices.below(len(MOODS)),
+        )
 
 
 class World:
@@ -64,15 +70,14 @@ class World:
         self.counts: Counter[str] = Counter()
         self.clock = FakeClock()
         self.store = InMemoryPersistence(self.clock)
-        self.jobs, self.wakes = (
-            MessageQueue[JobNotification](self.new_name),
-            MessageQueue[Mapping[str, Any]](self.new_name),
-        )
+        self.jobs = MessageQueue[JobNotification](self.new_name)
+        self.wakes = MessageQueue[Mapping[str, Any]](self.new_name)
         self.processes: list[Process] = []
         self.current: Process | None = None
         self.failure: BaseException | None = None
         self.is_calm = False
         self.steps = 0
+        self.weights: dict[str, int] = {}
         self._names: set[str] = set()
         self._run_names: dict[str, str] = {}
         self.lost_jobs: set[str] = set()

@@ -3,6 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -85,6 +86,35 @@ def test_a_decision_leaves_no_transaction_open(url: str, end: Callable[[LockedRu
     assert run_of(persistence).event_seq == 1
     assert isinstance(persistence.decide("r", lambda _: COUNTED), Written)
     persistence.close()
+
+
+def test_a_decision_whose_wait_was_cancelled_leaves_no_transaction_open(url: str) -> None:
+    """As by the server's statement_timeout."""
+    persistence = SqlPersistence(url, pool_size=1)
+    applied(persistence, begun("a"))
+    engine = create_engine(url)
+    with engine.connect() as holder, ThreadPoolExecutor(1) as pool:
+        holder.exec_driver_sql("select from workflow_run for update")
+        decision = pool.submit(persistence.decide, "r", lambda _: COUNTED)
+        while not decision.done():
+            cancel_waiting(url)
+        holder.rollback()
+    engine.dispose()
+    with pytest.raises(StoreError, match="cancel"):
+        decision.result()
+    assert open_transactions(url) == 0
+    applied(persistence, COUNTED)
+    persistence.close()
+
+
+def cancel_waiting(url: str) -> None:
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(
+            "select pg_cancel_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and wait_event_type = 'Lock'"
+        )
+    engine.dispose()
 
 
 def break_in_a_reading(persistence: SqlPersistence) -> None:
