@@ -187,6 +187,23 @@ def test_of_two_reruns_at_once_one_happens(make_bench: MakeBench) -> None:
     assert benches[0].told(run_id).count("workflow:started") == 2
 
 
+def test_a_rerun_of_a_run_that_was_rerun_and_ended_meanwhile_is_refused(make_bench: MakeBench) -> None:
+    good = make_bench(pipeline(stage()))
+    meanwhile = Meanwhile(good.persistence)
+    late = make_bench(pipeline(stage()), persistence=meanwhile)
+    run_id = good.run("w", 1).run.id
+    command = RunRerunFrom(workflow_run_id=run_id, from_stage_id="a")
+
+    def rerun_to_completion() -> None:
+        good.dispatch(command)
+        good.run_to_completion(run_id)
+
+    meanwhile.do = rerun_to_completion
+    with pytest.raises(StaleVersionError):
+        late.dispatch(command)
+    assert (good.stage(run_id).generation, good.run_of(run_id).status) == (1, RunStatus.COMPLETED)
+
+
 @pytest.mark.failure(20)
 def test_a_rerun_leaves_no_second_job_for_the_same_stage(make_bench: MakeBench) -> None:
     """Jobs queued for the failed run do not run beside the new ones."""

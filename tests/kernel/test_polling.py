@@ -154,6 +154,25 @@ def test_a_poller_that_died_is_replaced_after_five_minutes(make_bench: MakeBench
     assert bench.run_of(run_id).status is RunStatus.COMPLETED
 
 
+def test_a_message_that_meets_another_poller_comes_again_after_its_claim(make_bench: MakeBench) -> None:
+    """The other may be dead, and this may be the last message."""
+
+    def check(_state: object, _ctx: object) -> Ready[int]:
+        raise KeyboardInterrupt
+
+    bench = make_bench(pipeline(batch_stage(check)))
+    run_id = suspend(bench)
+    with pytest.raises(KeyboardInterrupt):
+        poll(bench)
+    bench.wakes()
+    named = StagePollSuspended(stage_record_id=bench.stage(run_id).id, workflow_run_id=run_id, max_checks=1)
+    assert bench.dispatch(named).checked == 0
+    bench.clock.advance(299)
+    assert named.model_dump(mode="json") not in bench.wakes()
+    bench.clock.advance(1)
+    assert named.model_dump(mode="json") in bench.wakes()
+
+
 @pytest.mark.parametrize("answer", [Ready("in time"), NotReady()], ids=["ready", "not ready"])
 def test_a_late_poller_cannot_commit_over_its_successor(make_bench: MakeBench, answer: Any) -> None:
     def check(_state: object, _ctx: object) -> Any:

@@ -28,7 +28,7 @@ DECIDING = Mutants(
             "who turns out to be the last reads the whole run",
             "if whole or needs_whole_run(snapshot):",
             "if whole:",
-            f"{KERNEL}/test_continuing.py::test_the_last_of_a_group_continues_with_all_outputs",
+            f"{KERNEL}/test_creating_and_claiming.py::test_a_parallel_last_group_gives_an_object_of_outputs",
             "memory",
         ),
         Mutant(
@@ -186,10 +186,10 @@ RERUN_FROM = Mutants(
     FAULTS,
     (
         Mutant(
-            "of two reruns at once one happens",
+            "a rerun is for the run as it was read",
             "same = locked.run.version == snapshot.run.version",
             "same = True",
-            f"{FAULTS}/test_late_workers.py::test_of_two_reruns_at_once_one_happens",
+            f"{FAULTS}/test_late_workers.py::test_a_rerun_of_a_run_that_was_rerun_and_ended_meanwhile_is_refused",
             "memory",
         ),
         Mutant(
@@ -231,7 +231,7 @@ POLLS = Mutants(
             "who meets another poller's claim comes again after it",
             "        deps.scheduler.wake(_poll_command(stage), stage.poll_until)\n",
             "        pass\n",
-            f"{KERNEL}/test_polling.py::test_a_poller_that_died_is_replaced_after_five_minutes",
+            f"{KERNEL}/test_polling.py::test_a_message_that_meets_another_poller_comes_again_after_its_claim",
             "memory",
         ),
     ),

@@ -113,7 +113,6 @@ FAILURES = Mutants(
     "engine/adapters/sql/failures.py",
     RETRIES,
     (
-        Mutant("a decision that was ended for being idle is made again", '"25P03", ', "", FROZEN),
         Mutant(
             "a deadlock is tried again",
             '"40P01", ',

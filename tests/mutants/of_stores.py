@@ -183,10 +183,17 @@ SQLITE_STORE = Mutants(
         Mutant("rollback, SQLite", 'driver.execute("ROLLBACK")', 'driver.execute("COMMIT")', REFUSES),
         Mutant(
             "waiting for the database shortens no lease, SQLite",
-            "        with self._lock:\n            connection = ",
+            "        with self._lock:\n"
+            "            connection = self._engine.raw_connection()\n"
+            "            try:\n"
+            "                with _transaction(connection.driver_connection):\n"
+            "                    return work(SqliteRows(connection.driver_connection, self._clock.now()))\n",
             "        now = self._clock.now()\n"
-            "        self._clock = type('Early', (), {'now': lambda _: now})()\n"
-            "        with self._lock:\n            connection = ",
+            "        with self._lock:\n"
+            "            connection = self._engine.raw_connection()\n"
+            "            try:\n"
+            "                with _transaction(connection.driver_connection):\n"
+            "                    return work(SqliteRows(connection.driver_connection, now))\n",
             "tests/unit/sql/test_store_clock.py::test_waiting_for_a_run_shortens_no_lease",
             "sqlite",
         ),
@@ -205,8 +212,8 @@ OUTBOX_MEMORY = Mutants(
     (
         Mutant(
             "flush claim",
-            "return is_due and not _is_claimed(event, now)",
-            "return is_due",
+            "return event.claimed_until is not None and event.claimed_until > now",
+            "return False",
             "tests/faults/test_events_in_order.py::test_a_flush_during_a_flush_publishes_nothing_twice",
             "memory",
         ),

@@ -100,8 +100,8 @@ GUARDS = (
     Guard(
         "claim of the outbox",
         f"{MEMORY}/outbox.py",
-        "return is_due and (event.claimed_until is None or event.claimed_until <= now)",
-        "return is_due",
+        "return event.claimed_until is not None and event.claimed_until > now",
+        "return False",
     ),
     Guard(
         "claim of a poll",
@@ -132,6 +132,12 @@ GUARDS = (
         f"{TRANSITIONS}/release_job.py",
         "return job.attempt >= job.max_attempts and not",
         "return job.attempt > job.max_attempts and not",
+    ),
+    Guard(
+        "wake-up at the end of another flusher's claim",
+        "engine/publishing/outbox.py",
+        "if held_until is not None:",
+        "if False:",
     ),
     Guard(
         "wake-up again for a retry whose commit was late",

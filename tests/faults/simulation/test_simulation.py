@@ -12,7 +12,7 @@ from tests.faults.simulation.shrinking import from_text, report, to_text
 from tests.faults.simulation.sometimes import missing
 
 BATCH, BATCHES = 250, 8
-LEAST = 2
+LEAST = 5
 CRASHES = [f"crash {when} {point.name}" for point in CRASHING for when in ("before", "after")]
 reached = Counter[str]()
 played = set[int]()

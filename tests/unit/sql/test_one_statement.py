@@ -1,6 +1,7 @@
 """A write and a claim are one round trip each on PostgreSQL, a decision is two, and any command works on one
 connection."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -129,8 +130,10 @@ def test_a_key_that_another_call_holds_is_waited_for_and_then_reported(postgres_
 
     def hold(tx: Any) -> None:
         tx.keys.insert(KEY)
+        began = time.monotonic()
         with pytest.raises(IdempotencyInProgressError):
             waiter.write(begun("a", key=KEY))
+        assert 4 < time.monotonic() - began < 15
 
     holder.transact(hold)
     assert waiter.write(begun("a", key=KEY)) == Refused()

@@ -19,6 +19,7 @@ from tests.unit.transitions.deciding import (
     completes,
     condition_of_run,
     decided,
+    fails,
     finish,
     job_in,
     last_event,
@@ -26,6 +27,7 @@ from tests.unit.transitions.deciding import (
     stage_in,
     states,
     straight,
+    suspends,
     told,
     wide,
     with_job,
@@ -83,7 +85,8 @@ def test_a_release_can_put_off_the_next_attempt_and_say_why() -> None:
 
 def test_the_finish_of_who_lost_the_lease_is_lost() -> None:
     now = after(running(), release(running()))
-    assert finish(now, TWO, "a", completes("a")) == Refused(Reason.LOST)
+    for outcome in (completes("a"), suspends(), fails("a", retry_in=5), fails("a")):
+        assert finish(now, TWO, "a", outcome) == Refused(Reason.LOST)
 
 
 def test_an_expired_lease_is_released_only_if_it_has_run_out_on_the_stores_clock() -> None:
