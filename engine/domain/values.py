@@ -1,7 +1,8 @@
 """Stored values: JSON in a row, in a blob, or collected from the stages of a group.
 
 Every store can hold finite numbers, string keys, and text without U+0000 and half surrogate pairs; PostgreSQL's jsonb
-refuses the rest. A row holds a value that may be large as one of
+refuses the rest. It writes a float of 1e16 and more as a whole number, so `checked` makes such floats integers of the
+same value, for every store. A row holds a value that may be large as one of
 
 {"json": "…"}                      the value itself, up to INLINE_OUTPUT_MAX_BYTES of JSON, as text: PostgreSQL's jsonb
                                    would put keys into another order, lose the sign of -0.0, and not hold U+0000
@@ -54,6 +55,7 @@ def blob_keys(stored: StoredValue | None) -> Iterator[str]:
         yield from blob_keys(part)
 
 
+_WHOLE_IN_JSONB = 1e16
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -65,7 +67,7 @@ def checked(value: Json, what: str) -> Json:
         case float():
             if not math.isfinite(value):
                 raise InvalidInput(f"{what} is {value!r}, which JSON cannot hold; use null or a string")
-            return value
+            return _portable(value)
         case str():
             _check_text(value, what)
             return str(value)
@@ -75,6 +77,10 @@ def checked(value: Json, what: str) -> Json:
             return [checked(part, f"{what}[{index}]") for index, part in enumerate(value)]
         case _:
             raise InvalidInput(f"{what} has the type {type(value).__name__}, which is not JSON; convert it first")
+
+
+def _portable(number: float) -> float | int:
+    return int(number) if abs(number) >= _WHOLE_IN_JSONB else number
 
 
 def _key(key: object, what: str) -> str:
@@ -106,6 +112,8 @@ def _repaired(value: Json) -> Json:
     match value:
         case str():
             return _UNSTORABLE.sub("\ufffd", value)
+        case float():
+            return _portable(value)
         case list():
             return [_repaired(part) for part in value]
         case dict():

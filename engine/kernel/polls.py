@@ -210,6 +210,9 @@ def _keep_waiting(poll: _Poll, answer: NotReady | None) -> Polled:
     else:
         known = StageSnapshot(run=poll.run, stage=poll.stage, job=poll.job)
         written = deps.persistence.write(keep_waiting(known, poll.token, next_poll, recorded, context))
+    if next_poll <= deps.clock.now():
+        # The wake-up may have arrived before this commit and found the stage claimed.
+        deps.scheduler.wake(_poll_command(poll.stage), next_poll)
     return Polled.WAITING if isinstance(written, Written) else Polled.NOT_MINE
 
 

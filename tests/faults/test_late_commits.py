@@ -4,8 +4,9 @@ from datetime import datetime
 
 import pytest
 
-from engine import Suspended
+from engine import NotReady, Suspended
 from engine.domain.lifecycle import JobStatus
+from engine.kernel import StagePollSuspended
 from engine.kernel.host_commands import JobRelease
 from engine.testing import FakeClock, InMemoryPersistence
 from tests.kernel.bench import Bench
@@ -48,6 +49,17 @@ def test_a_finish_that_commits_after_its_wake_up_schedules_another(stage_of_a: A
     bench.finish(attempt, outcome)
     due = bench.stage(run_id).next_poll_at or bench.job(run_id).due_at
     assert next_wake(bench) == due
+
+
+def test_a_poll_that_commits_after_its_wake_up_schedules_another() -> None:
+    waits = batch_stage(lambda _state, _ctx: NotReady(10), "a", lambda _ctx: Suspended("batch", poll_interval=10))
+    bench, store = opened(waits)
+    run_id = bench.create()
+    bench.work(run_id)
+    bench.clock.advance(10)
+    store.do = lambda: late(bench)
+    bench.dispatch(StagePollSuspended(stage_record_id=bench.stage(run_id).id, workflow_run_id=run_id))
+    assert next_wake(bench) == bench.stage(run_id).next_poll_at
 
 
 def test_a_release_that_commits_after_its_wake_up_schedules_another() -> None:

@@ -120,6 +120,13 @@ FAILURES = Mutants(
             "test_one_of_two_deadlocked_transactions_is_run_again",
         ),
         Mutant(
+            "a transaction that the server ended because it was idle is run again",
+            '"25P03", ',
+            "",
+            "test_a_transaction_that_the_server_ended_because_it_was_idle_runs_again",
+            "psycopg",
+        ),
+        Mutant(
             "a server that is read-only since a failover is left",
             ', "25006"}',
             "}",
@@ -170,6 +177,12 @@ OUTBOX = Mutants(
             ":",
             "tests/faults/test_events_in_order.py::test_a_flush_during_a_flush_publishes_nothing_twice",
             "sqlite",
+        ),
+        Mutant(
+            "a claim on later events holds earlier ones, SQL",
+            "all(row.is_unclaimed for row in held)",
+            "held[0].is_unclaimed",
+            "tests/contracts/test_sql_persistence.py::TestSqlite::test_an_event_redriven_before_claimed_ones_waits_for_them",
         ),
         Mutant(
             "of flushers at once one claims, SQL",

@@ -218,6 +218,12 @@ OUTBOX_MEMORY = Mutants(
             "memory",
         ),
         Mutant(
+            "a claim on later events holds earlier ones",
+            " or any(_is_claimed(event, now) for event in events)",
+            "",
+            "test_an_event_redriven_before_claimed_ones_waits_for_them",
+        ),
+        Mutant(
             "a late flusher marks nothing",
             "return event is not None and event.claim_token == token and _is_open(event)",
             "return event is not None",

@@ -286,4 +286,5 @@ def _instant_text(value: datetime, what: str = "a time") -> str:
 
 
 def _plain(value: Any, what: str) -> Any:
-    return checked(value, what)
+    plain = checked(value, what)
+    return value if isinstance(value, float) else plain

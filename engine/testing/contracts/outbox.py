@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from datetime import datetime
 
 from engine.domain.records import OutboxRecord
 from engine.ports.persistence import Persistence
@@ -39,6 +40,29 @@ class OutboxContract(StoreContract):
         assert store.read(lambda tx: tx.outbox.ready(9)) == []
         clock.advance(10)
         assert numbers(claim(store, "two")) == [1, 2, 3]
+
+    def test_an_event_redriven_before_claimed_ones_waits_for_them(self, store: Persistence, clock: FakeClock) -> None:
+        append_events(store, 3)
+        die(store, "r", 1)
+        assert numbers(claim(store, "one")) == [2, 3]
+        store.transact(lambda tx: tx.outbox.redrive(["r.1"]))
+        assert claim(store, "two") == []
+        clock.advance(10)
+        assert numbers(claim(store, "two")) == [1, 2, 3]
+
+    def test_the_end_of_a_claim_is_known_while_it_lasts(self, store: Persistence, clock: FakeClock) -> None:
+        def end() -> datetime | None:
+            return store.read(lambda tx: tx.outbox.claimed_until("r"))
+
+        append_events(store, 2)
+        assert end() is None
+        claim(store, limit=1)
+        assert end() == at(10)
+        store.transact(lambda tx: tx.outbox.published(["r.1"], token="t", at=AT))
+        assert end() is None
+        claim(store)
+        clock.advance(10)
+        assert end() is None
 
     def test_a_claim_is_bounded(self, store: Persistence) -> None:
         append_events(store, 3)

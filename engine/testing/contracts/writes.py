@@ -103,6 +103,15 @@ class WriteContract(StoreContract):
         assert stage_of(persistence) == a_stage(**FULL_STAGE)
         assert job_of(persistence) == a_job(**FULL_JOB)
 
+    @pytest.mark.parametrize("number", [0.1, -2.5e-7, 5e-324, 1e15, 1e16, 1e23, -1.7976931348623157e308, 10**30, True])
+    def test_numbers_in_documents_keep_value_and_type(self, persistence: Persistence, number: Any) -> None:
+        insert(persistence, a_run(metadata={"n": number}, total_cost=float(number)))
+        run = run_of(persistence)
+        (kept,) = (run.metadata or {}).values()
+        assert (kept, run.total_cost) == (number, float(number))
+        is_whole = isinstance(number, float) and abs(number) >= 1e16
+        assert type(kept) is (int if is_whole else type(number))
+
     def test_an_update_touches_only_the_columns_it_names_and_the_time_of_the_update(
         self, persistence: Persistence
     ) -> None:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -68,6 +69,15 @@ def end_other_connections(url: str) -> None:
     )
 
 
+@contextmanager
+def set_on_database(url: str, name: str, value: str) -> Iterator[None]:
+    """A default of the sessions that begin meanwhile."""
+    database = make_url(url).database
+    execute(url, f"alter database {database} set {name} = {value}")
+    yield
+    execute(url, f"alter database {database} reset {name}")
+
+
 def key_of(persistence: SqlPersistence, key: str) -> object:
     return persistence.read(lambda tx: tx.keys.find("", "run.create", key))
 
@@ -83,6 +93,24 @@ def test_a_terminated_connection_runs_the_whole_work_again(url: str, persistence
         assert tx.keys.insert(a_key("second"))
 
     persistence.transact(work)
+    assert tries == [0, 1]
+    assert [key_of(persistence, key) for key in ("first", "second")] == [a_key("first"), a_key("second")]
+
+
+def test_a_transaction_that_the_server_ended_because_it_was_idle_runs_again(
+    url: str, persistence: SqlPersistence
+) -> None:
+    tries: list[int] = []
+
+    def work(tx: Tx) -> None:
+        tries.append(len(tries))
+        assert tx.keys.insert(a_key("first"))
+        if len(tries) == 1:
+            time.sleep(0.5)
+        assert tx.keys.insert(a_key("second"))
+
+    with set_on_database(url, "idle_in_transaction_session_timeout", "'100ms'"):
+        persistence.transact(work)
     assert tries == [0, 1]
     assert [key_of(persistence, key) for key in ("first", "second")] == [a_key("first"), a_key("second")]
 
