@@ -35,7 +35,8 @@ WRITE_SQL = Mutants(
             "elsif false then",
             REFUSES,
         ),
-        Mutant("equal, SQL", "row_now @> coalesce(step->'equal', '{}') and", "true and", HOLDS),
+        Mutant("equal, SQL", "not equal ? %1$L or t.%1$I", "true or t.%1$I", HOLDS),
+        Mutant("equal in a check, SQL", "row_now @> coalesce(step->'equal', '{}')", "true", HOLDS),
         Mutant("one of, SQL", "where not allowed @> (row_now->name))", "where false)", HOLDS),
         Mutant(
             "AtLeast, SQL",
@@ -63,16 +64,16 @@ WRITE_SQL = Mutants(
         ),
         Mutant(
             "the condition of an update, SQL",
-            "if found and engine_holds_v1(found_row, step, moment) then",
-            "if found then",
+            "(not has_more or engine_holds_v1(to_jsonb(t), step, moment))",
+            "true",
             HOLDS,
         ),
         Mutant("the condition of a check, SQL", " and engine_holds_v1(to_jsonb(r), step, moment));", ");", HOLDS),
         Mutant("rows that exist, SQL", "given) r on conflict do nothing;", "given) r;", REFUSES),
         Mutant(
             "the latest of two times, SQL",
-            "greatest(%2$I.%1$I, (step->''latest''->>%1$L)::timestamptz)",
-            "coalesce((step->''latest''->>%1$L)::timestamptz, %2$I.%1$I)",
+            "greatest(t.%1$I, (latest->>%1$L)::timestamptz)",
+            "(latest->>%1$L)::timestamptz",
             "test_a_time_that_is_the_latest_never_goes_back",
         ),
         Mutant(
@@ -95,9 +96,9 @@ WRITE_SQL = Mutants(
             "test_a_decision_sees_what_others_have_decided",
         ),
         Mutant(
-            "an update locks its row before it looks, SQL",
-            "t where t.id = row_id for no key update;",
-            "t where t.id = row_id;",
+            "increments, SQL",
+            "t.%1$I + (added->>%1$L)::int",
+            "(added->>%1$L)::int",
             "test_increments_and_events_of_all_are_counted",
         ),
         Mutant(

@@ -7,8 +7,8 @@
 --               table, ids, and set, add, latest, from_now for each of these rows
 --               delete: ids of stages; check: the id of a run
 --   events    payloads, numbered by the run's sequence, which a step has raised
--- The race: two transactions change one row. An update locks the row first and checks its conditions on the locked row,
--- so it cannot change between check and write. If a condition fails, an exception rolls back all earlier steps.
+-- The race: two transactions change one row. The conditions of an update are in its statement, so the server checks them
+-- on the row that it has locked. If a condition fails, an exception rolls back all earlier steps.
 -- All statements are static, so the session caches their plans; engine_make_writers_v1 creates those with columns.
 
 create function engine_write_v1(doc jsonb) returns jsonb language plpgsql as $engine$
@@ -67,23 +67,22 @@ $engine$;
 
 create function engine_holds_v1(row_now jsonb, step jsonb, moment timestamptz) returns boolean language plpgsql as $engine$
 begin
-  return row_now @> coalesce(step->'equal', '{}') and (not step ?| array['one_of', 'least', 'passed'] or (
-    (not step ? 'one_of' or not exists (
+  return row_now @> coalesce(step->'equal', '{}')
+    and (not step ? 'one_of' or not exists (
       select from jsonb_each(step->'one_of') as c (name, allowed) where not allowed @> (row_now->name)))
     and (not step ? 'least' or not exists (
       select from jsonb_each_text(step->'least') as c (name, value)
       where ((row_now->>name)::numeric >= value::numeric) is not true))
     and (not step ? 'passed' or not exists (
       select from jsonb_array_elements_text(step->'passed') as c (name)
-      where ((row_now->>name)::timestamptz <= moment) is not true))));
+      where ((row_now->>name)::timestamptz <= moment) is not true));
 end
 $engine$;
 
 -- The columns of `from_now` with their times: the moment plus seconds.
 create function engine_from_now_v1(step jsonb, moment timestamptz) returns jsonb language plpgsql as $engine$
 begin
-  return (
-    select jsonb_object_agg(name, moment + make_interval(secs => seconds::float8))
+  return (select jsonb_object_agg(name, moment + make_interval(secs => seconds::float8))
     from jsonb_each_text(step->'from_now') as t (name, seconds));
 end
 $engine$;
@@ -122,24 +121,21 @@ begin
   from unnest(array['workflow_run', 'workflow_stage', 'job', 'workflow_log', 'workflow_artifact',
     'workflow_annotation', 'idempotency_key']) as name;
   select string_agg(format(
-    'when %1$L then
-       for row_id in select jsonb_array_elements_text(step->''ids'') loop
-         select * into %1$I from %1$I t where t.id = row_id for no key update;
-         found_row := to_jsonb(%1$I);
-         if found and engine_holds_v1(found_row, step, moment) then
-           %1$I := jsonb_populate_record(%1$I, changes);
-           update %1$I t set %2$s where t.id = row_id;
-           touched := touched + 1;
-         end if;
-       end loop;', name, (
-         select string_agg(format(case data_type
-           when 'text' then '%1$I = %2$I.%1$I'
-           when 'jsonb' then '%1$I = %2$I.%1$I'
-           when 'timestamp with time zone' then '%1$I = greatest(%2$I.%1$I, (step->''latest''->>%1$L)::timestamptz)'
-           else '%1$I = %2$I.%1$I + coalesce((step->''add''->>%1$L)::%3$s, 0)' end, column_name, name, data_type), ', ')
-         from information_schema.columns
-         where table_schema = current_schema() and table_name = name and column_name <> 'id')), ' ') into updates
-  from unnest(array['workflow_run', 'workflow_stage', 'job']) as name;
+    'when %1$L then update %1$I t set %2$s where t.id = row_id%3$s
+       and (not has_more or engine_holds_v1(to_jsonb(t), step, moment));', name, sets, conditions), ' ') into updates
+  from (
+    select table_name as name,
+      string_agg(format('%1$I = case when changes ? %1$L then %3$s %2$s else t.%1$I end', column_name, case data_type
+        when 'timestamp with time zone' then
+          format('when latest ? %1$L then greatest(t.%1$I, (latest->>%1$L)::timestamptz)', column_name)
+        when 'integer' then format('when added ? %1$L then t.%1$I + (added->>%1$L)::int', column_name) end,
+        case data_type when 'jsonb' then format('nullif(changes->%1$L, ''null'')', column_name)
+          else format('(changes->>%1$L)::%2$s', column_name, data_type) end), ', ') as sets,
+      string_agg(format(' and (not equal ? %1$L or t.%1$I is not distinct from (equal->>%1$L)::%2$s)', column_name, data_type), '')
+        as conditions
+    from information_schema.columns
+    where table_schema = current_schema() and table_name in ('workflow_run', 'workflow_stage', 'job') and column_name <> 'id'
+    group by table_name) as columns;
   execute format('create or replace function engine_insert_v1(step jsonb, moment timestamptz) returns int
     language plpgsql as $f$ declare given jsonb := step->''insert''; touched int; begin
       if step ? ''from_now'' then
@@ -147,10 +143,15 @@ begin
       end if;
       case step->>''table'' %s end case; get diagnostics touched = row_count; return touched; end $f$', inserts);
   execute format('create or replace function engine_update_v1(step jsonb, moment timestamptz) returns int
-    language plpgsql as $f$ declare changes jsonb := coalesce(step->''set'', ''{}''); row_id text; found_row jsonb; touched int := 0;
-      workflow_run workflow_run; workflow_stage workflow_stage; job job; begin
+    language plpgsql as $f$ declare
+      changes jsonb := step->''set''; added jsonb := step->''add''; latest jsonb := step->''latest'';
+      equal jsonb := coalesce(step->''equal'', ''{}''); has_more boolean := step ?| array[''one_of'', ''least'', ''passed''];
+      row_id text; updated int; touched int := 0; begin
       if step ? ''from_now'' then changes := changes || engine_from_now_v1(step, moment); end if;
-      case step->>''table'' %s end case; return touched; end $f$', updates);
+      for i in 0 .. jsonb_array_length(step->''ids'') - 1 loop
+        row_id := step->''ids''->>i;
+        case step->>''table'' %s end case; get diagnostics updated = row_count; touched := touched + updated;
+      end loop; return touched; end $f$', updates);
 end
 $engine$;
 
