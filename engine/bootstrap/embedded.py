@@ -9,7 +9,7 @@ from typing import Self
 from engine.adapters.files.blob_store import FileBlobStore
 from engine.adapters.local.in_process import InProcessJobTransport, InProcessTimers
 from engine.adapters.local.logging_sink import LoggingSink
-from engine.adapters.local.worker_lock import WorkerLock, dead_workers, forget
+from engine.adapters.local.worker_lock import WorkerLock, dead_workers
 from engine.adapters.sql.persistence import SqlPersistence
 from engine.adapters.system import SystemClock, SystemIds
 from engine.bootstrap.models import stage_ai
@@ -83,15 +83,13 @@ class Engine:
             options=options,
             factory=None if in_process else partial(build_kernel, self.settings),
             locks=partial(WorkerLock, self.settings.worker_locks),
+            recover=self.recover,
         )
 
     def recover(self) -> int:
         """Releases the leases of dead workers on this machine. Gives their number."""
-        dead = dead_workers(self.settings.worker_locks)
-        released = self.kernel.dispatch(LeaseRelease(worker_ids=tuple(dead)))
-        for worker_id in dead:
-            forget(self.settings.worker_locks, worker_id)
-        return released
+        with dead_workers(self.settings.worker_locks) as dead:
+            return self.kernel.dispatch(LeaseRelease(worker_ids=tuple(dead))) if dead else 0
 
     def prune(self, older_than: timedelta) -> Pruned:
         return prune(self.kernel.deps, older_than, lease=timedelta(seconds=DEFAULTS.lease))

@@ -1,7 +1,9 @@
 """Executors of stage bodies."""
 
 import asyncio
-from collections.abc import Collection, Coroutine
+import os
+from collections.abc import Collection, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 from engine.domain.errors import StageTimeout
@@ -12,17 +14,31 @@ class LocalExecutor:
     """Runs bodies in this process: sync ones inline, async ones on an event loop of their own."""
 
     def run(self, activity: Activity) -> object:
-        returned = activity.stage.body(activity.context)
+        with _ending_forks():
+            returned = activity.stage.body(activity.context)
         if not asyncio.iscoroutine(returned):
             return returned
         return asyncio.run(_within(cast(Coroutine[Any, Any, object], returned), activity))
+
+
+@contextmanager
+def _ending_forks() -> Iterator[None]:
+    """Ends a process that the body forked and that comes back from the body: only its parent finishes the stage."""
+    process_id, code = os.getpid(), 1
+    try:
+        yield
+        code = 0
+    finally:
+        if os.getpid() != process_id:
+            os._exit(code)
 
 
 async def _within(body: Coroutine[Any, Any, object], activity: Activity) -> object:
     limit = asyncio.timeout(activity.timeout)
     try:
         async with limit:
-            return await body
+            with _ending_forks():
+                return await body
     except TimeoutError as error:
         if not limit.expired():
             raise

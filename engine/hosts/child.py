@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from multiprocessing.connection import Connection
+from types import FrameType
 from typing import Any
 
 from engine.domain.values import Json
@@ -96,8 +97,8 @@ class _Pipe:
 
 def child_main(connection: Connection, config: ChildSlotConfig) -> None:
     """Runs until the parent sends `Stop` or dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.setpgid(0, 0)  # a group of its own: the processes that a body starts are killed with it
+    _leave_signals_to_parent()
     pipe = _Pipe(connection)
     stopping, looking = threading.Event(), threading.Event()
     listener = threading.Thread(target=_listen, args=(connection, stopping, looking), daemon=True)
@@ -117,6 +118,22 @@ def child_main(connection: Connection, config: ChildSlotConfig) -> None:
             _drain(runner, config, pipe, stopping)
 
 
+def _leave_signals_to_parent() -> None:
+    """A service manager sends SIGTERM to all processes of the service, and only the parent decides what it means.
+
+    The handlers do nothing. Unlike SIG_IGN they are not inherited by programs that a body starts, and forks get the
+    defaults back.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        signal.signal(number, _do_nothing)
+    os.register_at_fork(after_in_child=lambda: [signal.signal(number, signal.SIG_DFL) for number in numbers])
+
+
+def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+    pass
+
+
 def _drain(runner: JobRunner, config: ChildSlotConfig, pipe: _Pipe, stopping: threading.Event) -> None:
     while not stopping.is_set():
         report: JobReport | NoClaim = runner.run(pools=config.pools, run_id=config.run_id)
@@ -131,7 +148,9 @@ def _listen(connection: Connection, stopping: threading.Event, looking: threadin
         try:
             word = connection.recv()
         except (EOFError, OSError):
-            os._exit(1)  # the parent died: the next worker releases the lease once this process's lock is free
+            # The parent died. The next worker releases the lease once this process's lock is free.
+            os.killpg(0, signal.SIGKILL)
+            return
         if isinstance(word, Stop):
             stopping.set()
         looking.set()

@@ -1,7 +1,10 @@
 """The parent's side of a slot in a child process: forwards work, renews leases, enforces timeouts, notices deaths."""
 
+import atexit
 import logging
 import multiprocessing
+import os
+import signal
 import threading
 import time
 from multiprocessing.connection import Connection
@@ -29,6 +32,7 @@ class ProcessSlot:
     ) -> None:
         self.worker_id = worker_id
         self._kernel, self._notifications, self._config, self._factory = kernel, notifications, config, factory
+        self.backoff = Backoff(f"worker {worker_id}", config.options, config.stopping)
         self._process: BaseProcess | None = None
         self._busy: Busy | None = None
         self._renew_at = self._end_at = 0.0
@@ -43,18 +47,19 @@ class ProcessSlot:
         return not self._thread.is_alive()
 
     def abandon(self) -> None:
-        """Kills the child."""
-        if self._process is not None:
-            self._process.kill()
+        """Kills the child, and the processes that its body has started."""
+        if self._process is not None and self._process.is_alive():
+            kill_group(self._process)
 
     def _run(self) -> None:
-        backoff = Backoff(f"worker {self.worker_id}", self._config.options, self._config.stopping)
+        # The interpreter waits for child processes that are not daemons. `stop` was not called if one is left then.
+        atexit.register(self.abandon)
         while not self._config.stopping.is_set():
             try:
                 self._live()
-                backoff.worked()
             except Exception as error:  # noqa: BLE001 - a dead child is replaced
-                backoff.failed(error)
+                self.backoff.failed(error)
+        atexit.unregister(self.abandon)
 
     def _live(self) -> None:
         """Runs one child to its end. Raises `ChildDied` when it dies without a `Stop`."""
@@ -69,7 +74,8 @@ class ProcessSlot:
             locks=self._config.locks,
             factory=self._factory,
         )
-        self._process = context.Process(target=child_main, args=(theirs, config), name=self.worker_id, daemon=True)
+        # Not a daemon: daemons may not have child processes, and bodies use process pools.
+        self._process = context.Process(target=child_main, args=(theirs, config), name=self.worker_id, daemon=False)
         self._process.start()
         theirs.close()
         try:
@@ -89,7 +95,7 @@ class ProcessSlot:
         while True:
             seen = self._notifications.notification_count
             child.send(Work())
-            while not isinstance(self._receive(child), Idle):
+            while not isinstance(self.receive(child), Idle):
                 if self._config.stopping.is_set() and not told_to_stop:
                     child.send(Stop())
                     told_to_stop = True
@@ -98,7 +104,8 @@ class ProcessSlot:
                 return
             self._notifications.wait(self._config.options.job_poll, since=seen)
 
-    def _receive(self, child: Connection) -> object:
+    def receive(self, child: Connection) -> object:
+        """Handles a message of the child and gives it; None if the child is silent."""
         if not child.poll(PATIENCE):
             self._watch()
             return None
@@ -108,7 +115,10 @@ class ProcessSlot:
                 self._begin(word)
             case JobReport():
                 self._busy = None
+                self.backoff.worked()
                 self._config.on_report(word)
+            case Idle():
+                self.backoff.worked()
             case Notify():
                 self._kernel.deps.job_transport.notify(word.notifications)
             case Wake():
@@ -130,7 +140,7 @@ class ProcessSlot:
             return
         if now >= self._end_at and self._process is not None:
             logger.error("job %s ran longer than %s s; its process is ended", busy.job_id, busy.timeout)
-            self._process.kill()
+            self.abandon()
             self._process.join()
             self._kernel.dispatch(
                 JobTimeout(
@@ -150,6 +160,15 @@ class ProcessSlot:
                     lease_seconds=self._config.options.lease,
                 )
             )
+
+
+def kill_group(process: BaseProcess) -> None:
+    """Kills a child and its process group. The child has no group of its own in its first moments."""
+    assert process.pid is not None, "the process was started"
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        process.kill()
 
 
 class ChildDied(Exception):

@@ -13,12 +13,13 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import FrameType, TracebackType
 from typing import Any, Protocol, Self
 
+from engine.domain.errors import EngineError
 from engine.hosts.backoff import Backoff
 from engine.hosts.child import KernelFactory
 from engine.hosts.job_runner import JobReport
@@ -59,7 +60,8 @@ class WorkerHost:
 
     With `factory` each slot is a child process with its own kernel: a body that holds the interpreter lock loses no
     lease, and a sync body past its timeout can be killed. Without it slots are threads of this process. `run_id` limits
-    the host to one run. `locks` gives the lock that a slot holds while it lives.
+    the host to one run. `locks` gives the lock that a slot holds while it lives. `recover` releases the leases of dead
+    workers; each tick calls it.
     """
 
     def __init__(
@@ -74,10 +76,12 @@ class WorkerHost:
         worker_id: str | None = None,
         factory: KernelFactory | None = None,
         locks: Locks = no_locks,
+        recover: Callable[[], object] = lambda: None,
         options: HostOptions = DEFAULTS,
     ) -> None:
         self.worker_id = worker_id or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._kernel, self._notifications, self._timers, self._options = kernel, notifications, timers, options
+        self._recover = recover
         self._config = SlotConfig(pools=pools, options=options, on_report=self._report, run_id=run_id, locks=locks)
         self._slots = [self._slot(number, factory) for number in range(1, slots + 1)]
         self._orchestration = threading.Thread(target=self._orchestrate, name="orchestration", daemon=True)
@@ -86,7 +90,9 @@ class WorkerHost:
         self._started_at = 0.0
 
     def start(self) -> None:
-        """Starts the threads, or child processes, and returns."""
+        """Starts the threads, or child processes, and returns. A host can be started once."""
+        if self._started_at:
+            raise EngineError("this worker host was started before; make a new one")
         self._started_at = time.monotonic()
         self._orchestration.start()
         for slot in self._slots:
@@ -166,6 +172,7 @@ class WorkerHost:
 
     def _tick(self) -> None:
         self._ticks += 1
+        self._recover()
         if self._config.run_id is not None:
             self._kernel.dispatch(RunReconcile(workflow_run_id=self._config.run_id))
         else:

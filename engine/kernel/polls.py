@@ -2,7 +2,10 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Mapping
+import logging
+import threading
+from collections.abc import Awaitable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -35,10 +38,14 @@ from engine.transitions.annotations import needs_known
 from engine.transitions.context import DecisionContext
 from engine.transitions.facts import Completed, Failed
 from engine.transitions.finish_stage import StageFinish, finish_stage, needs_whole_run
-from engine.transitions.poll_stage import keep_waiting
+from engine.transitions.poll_stage import keep_poll_claim, keep_waiting
 from engine.transitions.snapshots import StageSnapshot
 
-POLL_CLAIM = timedelta(minutes=5)
+logger = logging.getLogger(__name__)
+
+POLL_CLAIM = timedelta(seconds=60)
+RENEWAL_SECONDS = 20.0
+"""The interval at which the claim is renewed while a check runs. A dead poller holds its stage for one claim."""
 
 
 class Polled(StrEnum):
@@ -64,7 +71,8 @@ def poll_stage(record_id: str, deps: Deps) -> Polled:
     if poll is None:
         _poll_after_other_claim(record_id, deps)
         return Polled.NOT_MINE
-    answer = _check(poll)
+    with _renewing(poll):
+        answer = _check(poll)
     if answer is None or isinstance(answer, NotReady):
         return _keep_waiting(poll, answer)
     return _end(poll, answer)
@@ -98,6 +106,27 @@ def _claim(record_id: str, deps: Deps) -> _Poll | None:
         return None
     recorder = Recorder(stage, run.workflow_id, clock=deps.clock, ids=deps.ids, attempt=job.attempt)
     return _Poll(run, stage, job, token, recorder, deps)
+
+
+@contextmanager
+def _renewing(poll: _Poll) -> Iterator[None]:
+    """Renews the claim from a thread of its own. A renewal that comes late is refused: the token is gone by then."""
+    ended = threading.Event()
+    threading.Thread(target=_renew, args=(poll, ended), name="poll-claim", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def _renew(poll: _Poll, ended: threading.Event) -> None:
+    deps = poll.deps
+    while not ended.wait(RENEWAL_SECONDS):
+        context = DecisionContext.of(deps.clock, deps.ids)
+        try:
+            deps.persistence.write(keep_poll_claim(poll.stage, poll.token, context.at + POLL_CLAIM, context))
+        except EngineError:  # tried again; the claim outlasts two failures
+            logger.exception("the poll claim of stage %s was not renewed", poll.stage.id)
 
 
 def _check(poll: _Poll) -> Completed | Failed | NotReady | None:

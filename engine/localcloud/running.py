@@ -40,7 +40,8 @@ def running(home: Path) -> Mapping[str, str] | None:
         environment: Mapping[str, str] = json.loads((folder / "environment.json").read_text())
     except (OSError, ValueError):
         return None
-    return None if dead_workers(folder) else environment
+    with dead_workers(folder) as dead:
+        return None if dead else environment
 
 
 @contextmanager

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from engine.testing.contracts.threads import together
 from tests.kernel.bench import Bench
 from tests.kernel.stores import MakeBench, in_databases
 from tests.kernel.workflows import Flaky, batch_stage, pipeline, stage
+from tests.support.waiting import until as until_so
 
 
 def suspended(bench: Bench) -> str:
@@ -76,6 +78,22 @@ def test_a_stage_record_holds_its_own_config_only(make_bench: MakeBench) -> None
     run_id = bench.run("w", config={"a": {"level": 3}}).run.id
     assert bench.stage(run_id, "a").config == {"level": 3}
     assert bench.stage(run_id, "b").config == {"level": 1}
+
+
+@pytest.mark.failure(70)
+def test_a_long_check_keeps_its_claim(make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(_state: Any, _ctx: Any) -> Any:
+        bench.clock.advance(50)
+        until = bench.clock.now() + timedelta(seconds=60)
+        until_so(lambda: bench.stage(run_id).poll_until == until, "the renewal of the claim")
+        bench.clock.advance(50)
+        assert bench.dispatch(StagePollSuspended()).checked == 0
+        return Ready(1)
+
+    monkeypatch.setattr("engine.kernel.polls.RENEWAL_SECONDS", 0.01)
+    bench = make_bench(pipeline(batch_stage(check)))
+    run_id = suspended(bench)
+    assert bench.dispatch(StagePollSuspended()).resumed == 1
 
 
 @pytest.mark.failure(22)

@@ -3,14 +3,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import Pipe
 from typing import Any
 
 import pytest
 
 from engine import StageContext
-from engine.domain.errors import StoreUnavailable
+from engine.domain.errors import EngineError, StoreUnavailable
 from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.hosts import HostOptions, WorkerHost
+from engine.hosts.child import Idle
+from engine.hosts.job_runner import JobReport
+from engine.hosts.process_slots import ProcessSlot
+from engine.hosts.slots import SlotConfig
 from engine.ports.persistence import Claim, ClaimRequest, NoClaim, Persistence
 from tests.kernel.bench import Bench
 from tests.kernel.ports import WrappedPersistence
@@ -120,6 +125,29 @@ def test_one_failing_dequeue_does_not_idle_the_worker(
     assert time.monotonic() - began < 3
     said = [record.message for record in caplog.records if "host.1" in record.message]
     assert [line.split(": ")[1] for line in said] == ["StoreUnavailable", "works again"]
+
+
+@pytest.mark.failure(72)
+@pytest.mark.parametrize("word", [Idle(), JobReport(workflow_run_id="r", outcome="completed")])
+def test_a_child_that_works_ends_the_backoff_of_its_slot(
+    make_bench: MakeBench, word: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = make_bench(pipeline(stage()))
+    config = SlotConfig(pools=("default",), options=HostOptions(), on_report=lambda _report: None)
+    slot = ProcessSlot(bench.kernel, bench.queue, "w", config, lambda *_ports: bench.kernel)
+    slot.backoff.failed(RuntimeError("its process died"))
+    ours, theirs = Pipe()
+    theirs.send(word)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "engine.hosts"):
+        assert slot.receive(ours) == word
+    assert caplog.messages == ["worker w: works again"]
+
+
+@pytest.mark.failure(94)
+def test_a_host_can_be_started_once(make_bench: MakeBench) -> None:
+    with working(make_bench(pipeline(stage()))) as host, pytest.raises(EngineError, match="make a new one"):
+        host.start()
 
 
 @pytest.mark.failure(28)

@@ -135,7 +135,8 @@ def test_a_cancellation_during_the_check_wins(make_bench: MakeBench) -> None:
     assert bench.told(run_id)[-1] == "workflow:cancelled"
 
 
-def test_a_poller_that_died_is_replaced_after_five_minutes(make_bench: MakeBench) -> None:
+@pytest.mark.failure(70)
+def test_a_poller_that_died_is_replaced_after_a_minute(make_bench: MakeBench) -> None:
     def check(_state: object, _ctx: object) -> Ready[int]:
         if not died:
             died.append(True)
@@ -147,7 +148,7 @@ def test_a_poller_that_died_is_replaced_after_five_minutes(make_bench: MakeBench
     run_id = suspend(bench)
     with pytest.raises(KeyboardInterrupt):
         poll(bench)
-    bench.clock.advance(299)
+    bench.clock.advance(59)
     assert poll(bench).checked == 0
     bench.clock.advance(1)
     assert poll(bench).resumed == 1
@@ -167,7 +168,7 @@ def test_a_message_that_meets_another_poller_comes_again_after_its_claim(make_be
     bench.wakes()
     named = StagePollSuspended(stage_record_id=bench.stage(run_id).id, workflow_run_id=run_id, max_checks=1)
     assert bench.dispatch(named).checked == 0
-    bench.clock.advance(299)
+    bench.clock.advance(59)
     assert named.model_dump(mode="json") not in bench.wakes()
     bench.clock.advance(1)
     assert named.model_dump(mode="json") in bench.wakes()

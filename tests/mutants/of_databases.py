@@ -57,6 +57,12 @@ POSTGRES_TRANSACTIONS = Mutants(
             FROZEN,
         ),
         Mutant(
+            "a repeated claim gets the job that it holds",
+            "if is_repeated and request.job_id is None:",
+            "if False:",
+            f"{RETRIES}::test_a_claim_whose_answer_was_lost_gets_the_job_it_has_claimed",
+        ),
+        Mutant(
             "nothing in a document ends its quote",
             "document.replace('$', '\\\\u0024')",
             "document",

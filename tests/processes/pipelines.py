@@ -1,5 +1,7 @@
 """Workflows for processes that get killed: each stage takes a while and leaves a mark of every time it ran."""
 
+import multiprocessing
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,8 +64,6 @@ def _sleep_for_ever(ctx: StageContext[Work]) -> Work:
 
 
 def _die(ctx: StageContext[Work]) -> Work:
-    import os
-
     with Path(ctx.input.marks).open("a") as marks:
         marks.write(f"died {ctx.attempt}\n")
     os._exit(139)
@@ -86,6 +86,40 @@ POISON = (
 )
 
 
+def _wait_the_first_time(ctx: StageContext[Work]) -> Work:
+    marks = Path(ctx.input.marks)
+    if not marks.exists():
+        marks.write_text(f"{os.getpid()}")
+        time.sleep(600)
+    return ctx.input
+
+
+def _squared(number: int) -> int:
+    return number * number
+
+
+def _use_processes(ctx: StageContext[Work]) -> Work:
+    """Uses a pool of processes, then forks a process that comes back from the body too."""
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        squares = pool.map(_squared, [1, 2, 3])
+    if os.fork() == 0:
+        return ctx.input
+    os.wait()
+    return Work(marks=ctx.input.marks, done=[str(square) for square in squares])
+
+
+WAITING = (
+    define_workflow(id="waiting", name="Waiting", input=Work)
+    .pipe(define_stage(id="wait", name="wait", execute=_wait_the_first_time))
+    .build()
+)
+FORKING = (
+    define_workflow(id="forking", name="Forking", input=Work)
+    .pipe(define_stage(id="fork", name="fork", execute=_use_processes))
+    .build()
+)
+
+
 def _counting(stage_id: str) -> Stage[Any, Any, Any]:
     def body(ctx: StageContext[Work]) -> Work:
         with Path(ctx.input.marks).open("a") as marks:
@@ -104,5 +138,6 @@ COUNTING = (
 )
 
 WORKFLOWS: Mapping[str, str] = {
-    name: f"tests.processes.pipelines:{name.upper()}" for name in ("slow", "hogging", "stuck", "poison", "counting")
+    name: f"tests.processes.pipelines:{name.upper()}"
+    for name in ("slow", "hogging", "stuck", "poison", "counting", "waiting", "forking")
 }

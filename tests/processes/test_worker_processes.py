@@ -1,5 +1,7 @@
 """`engine worker`: slots in processes of their own, many workers at one database."""
 
+import os
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ import pytest
 from engine.domain.lifecycle import ENDED_RUNS, RunStatus, StageStatus
 from engine.kernel import RunCreate
 from engine.settings import Settings
-from tests.processes.engine_process import ROOT, EngineHome, wait_until
+from tests.processes.engine_process import ROOT, EngineHome, kill, wait_until
 from tests.support.postgres import PostgresServer
 
 RUNS = 400
@@ -119,6 +121,56 @@ def test_a_stopped_worker_finishes_its_body_and_releases_the_rest(tmp_path: Path
         with workers(home):
             wait_until(lambda: reads.run(run_id).run.status in ENDED_RUNS, "the run's end")
         assert [job.attempt for job in reads.run(run_id).jobs] == [1, 1, 1, 1, 1]
+
+
+@pytest.mark.failure(71)
+@pytest.mark.timeout(120)
+def test_the_leases_of_a_killed_worker_are_released_by_the_tick_of_another(tmp_path: Path) -> None:
+    home = EngineHome(tmp_path)
+    (run_id,) = create(home, "waiting")
+    killed = home.start("worker")
+    wait_until((tmp_path / "marks").exists, "the start of the body")
+    with workers(home), home.reads() as reads:
+        wait_until(lambda: len(list((tmp_path / ".engine").rglob("*.lock"))) == 2, "the start of another worker")
+        kill(killed)
+        wait_until(lambda: reads.run(run_id).run.status in ENDED_RUNS, "the run's end")
+        view = reads.run(run_id)
+    assert (view.run.status, view.jobs[0].attempt) == (RunStatus.COMPLETED, 2)
+
+
+@pytest.mark.failure(75)
+@pytest.mark.failure(76)
+def test_a_body_may_start_processes_and_fork(tmp_path: Path) -> None:
+    home = EngineHome(tmp_path)
+    with workers(home), home.reads() as reads:
+        (run_id,) = create(home, "forking")
+        wait_until(lambda: reads.run(run_id).run.status in ENDED_RUNS, "the run's end")
+        view = reads.run(run_id)
+        assert view.stages[0].error_message is None
+        assert reads.value(view.run.output)["done"] == ["1", "4", "9"]
+        events = [event.event_type for event in reads.events(run_id)]
+    assert events.count("stage:completed") == 1
+
+
+@pytest.mark.failure(73)
+def test_a_body_survives_a_sigterm_to_all_processes_of_the_worker(tmp_path: Path) -> None:
+    home = EngineHome(tmp_path)
+    (run_id,) = create(home, "slow")
+    worker = home.start("worker")
+    wait_until((tmp_path / "marks").exists, "the first stage's start")
+    threads = Path(f"/proc/{worker.pid}/task").iterdir()
+    pids = {int(pid) for thread in threads for pid in (thread / "children").read_text().split()}
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+    worker.terminate()
+    worker.communicate()
+    with home.reads() as reads:
+        first = next(stage for stage in reads.run(run_id).stages if stage.stage_id == "first")
+        assert first.status is StageStatus.COMPLETED
+        with workers(home):
+            wait_until(lambda: reads.run(run_id).run.status in ENDED_RUNS, "the run's end")
+        assert {job.attempt for job in reads.run(run_id).jobs} == {1}
 
 
 @pytest.mark.failure(32)

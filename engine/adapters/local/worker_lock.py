@@ -6,7 +6,8 @@ file can be locked, its worker is dead.
 
 import fcntl
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,6 +15,9 @@ from typing import Self
 from engine.domain.errors import StoreError
 
 SUFFIX = ".lock"
+
+_HELD: set[Path] = set()
+"""Lock files of this process. To open and close one would end its lock."""
 
 
 class WorkerLock:
@@ -24,11 +28,14 @@ class WorkerLock:
         self._file: int | None = None
 
     def acquire(self) -> Self:
+        """Raises `StoreError` if another process holds the lock. One that releases old leases holds it for a moment."""
+        _HELD.add(self._path)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            while self._file is None:
+                self._file = _opened_and_locked(self._path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
+            _HELD.discard(self._path)
             raise StoreError(
                 f"cannot lock {str(self._path)!r} ({error.strerror}); choose a writable folder with --home"
             ) from error
@@ -40,6 +47,7 @@ class WorkerLock:
                 self._path.unlink()
             os.close(self._file)
             self._file = None
+            _HELD.discard(self._path)
 
     def __enter__(self) -> Self:
         return self.acquire()
@@ -50,28 +58,51 @@ class WorkerLock:
         self.release()
 
 
-def dead_workers(folder: Path, *, own: frozenset[str] = frozenset()) -> list[str]:
-    """Workers whose lock file exists and is not locked. `own`: workers of this process; a check would unlock them."""
-    found = sorted(path for path in folder.glob(f"*{SUFFIX}") if path.name.removesuffix(SUFFIX) not in own)
-    return [path.name.removesuffix(SUFFIX) for path in found if _is_free(path)]
+@contextmanager
+def dead_workers(folder: Path) -> Iterator[list[str]]:
+    """The workers whose lock file exists and was not locked.
 
-
-def forget(folder: Path, worker_id: str) -> None:
-    """Removes the lock file of a dead worker, after the release of its leases."""
-    with suppress(FileNotFoundError):
-        (folder / f"{worker_id}{SUFFIX}").unlink()
-
-
-def _is_free(path: Path) -> bool:
+    The race: a dead worker is replaced by one of the same id, whose new leases must not be released with the old ones.
+    So the files stay locked during the `with` block, which releases the leases. They are removed at its end, unless it
+    raises.
+    """
+    locked = {path: file for path in sorted(folder.glob(f"*{SUFFIX}")) if (file := _locked(path)) is not None}
     try:
-        file = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return False
+        yield [path.name.removesuffix(SUFFIX) for path in locked]
+        for path in locked:
+            with suppress(FileNotFoundError):
+                path.unlink()
+    finally:
+        for file in locked.values():
+            os.close(file)
+
+
+def _locked(path: Path) -> int | None:
+    """The file, locked; None if its worker lives."""
+    if path in _HELD:
+        return None
+    try:
+        return _opened_and_locked(path, os.O_RDWR)
+    except OSError:
+        return None
+
+
+def _opened_and_locked(path: Path, flags: int) -> int | None:
+    """None when the file was removed between opening and locking it. Raises `OSError` when it is locked."""
+    file = os.open(path, flags, 0o600)
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_there = _is_at(path, file)
     except OSError:
-        return False
-    else:
-        return True
-    finally:
         os.close(file)
+        raise
+    if not is_there:
+        os.close(file)
+    return file if is_there else None
+
+
+def _is_at(path: Path, file: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file))
+    except FileNotFoundError:
+        return False

@@ -1,3 +1,4 @@
+import itertools
 import random
 import sqlite3
 import time
@@ -114,8 +115,9 @@ class SqlPersistence:
             return self._retries.run(lambda: self._transactions().decide(run_id, decision, job_id, whole=whole))
 
     def claim(self, request: ClaimRequest) -> Claim | NoClaim:
+        tries = itertools.count()
         with self._no_nested_transaction():
-            return self._retries.run(lambda: self._transactions().claim(request))
+            return self._retries.run(lambda: self._transactions().claim(request, is_repeated=next(tries) > 0))
 
     def close(self) -> None:
         self._engine.dispose()

@@ -6,6 +6,7 @@ repeated."""
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Self
 
@@ -43,9 +44,12 @@ class PostgresTransactions:
             return _refused(error, changes)
         return written(answer, changes)
 
-    def claim(self, request: ClaimRequest) -> Claim | NoClaim:
-        query = _query("engine_claim_v1", claim_json(request, self._now()))
+    def claim(self, request: ClaimRequest, *, is_repeated: bool) -> Claim | NoClaim:
+        """`is_repeated`: the answer of the first try may be lost, so a job that it has claimed is looked for."""
         with driver_connection(self._engine) as connection:
+            if is_repeated and request.job_id is None:
+                request = replace(request, job_id=call(connection, _held_under(request.lease.token)) or None)
+            query = _query("engine_claim_v1", claim_json(request, self._now()))
             while (answer := claimed(call(connection, query))) is None:
                 pass
         return answer
@@ -126,6 +130,11 @@ def _lock_query(wanted: dict[str, Any]) -> str:
     return _query("engine_lock_v1", storable(wanted, "id"))
 
 
+def _held_under(token: str) -> str:
+    held = "select id from job where status = 'RUNNING' and lease_token"
+    return f"select coalesce(({held} = {_quoted(json.dumps(token))}::jsonb #>> '{{}}'), '')"
+
+
 def _refused(error: DBAPIError, changes: Changes) -> Refused:
     if sqlstate(error) == CONDITION_FAILED:
         return Refused()
@@ -136,8 +145,10 @@ def _refused(error: DBAPIError, changes: Changes) -> Refused:
 
 
 def _query(function: str, document: str) -> str:
-    """A statement without parameters, so that pg8000 too needs one round trip.
+    """A statement without parameters, so that pg8000 too needs one round trip."""
+    return f"select {function}({_quoted(document)})::text"
 
-    In JSON "$" occurs only in strings, where it is written as an escape. So the document cannot end the quote.
-    """
-    return f"select {function}($${document.replace('$', '\\u0024')}$$)::text"
+
+def _quoted(document: str) -> str:
+    """In JSON "$" occurs only in strings, where it is written as an escape. So the document cannot end the quote."""
+    return f"$${document.replace('$', '\\u0024')}$$"

@@ -59,7 +59,7 @@ class SqliteTransactions:
         except WriteRefused:
             return Refused()
 
-    def claim(self, request: ClaimRequest) -> Claim | NoClaim:
+    def claim(self, request: ClaimRequest, *, is_repeated: bool) -> Claim | NoClaim:  # noqa: ARG002 - no answer is lost
         def work(rows: SqliteRows) -> Claim | NoClaim:
             # The time after the wait for the lock: otherwise a stage could start before the end of the previous one.
             at = max(request.at, rows.now) if self._is_real_time else request.at

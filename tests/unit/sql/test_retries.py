@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
@@ -17,7 +18,7 @@ from engine.ports.persistence import Claim, LockedRun
 from engine.ports.transaction import Tx
 from engine.testing.contracts.changes import applied, begun, changes, completes
 from engine.testing.contracts.reading import run_of, told
-from engine.testing.contracts.rows import a_job, a_key, an_event, claim
+from engine.testing.contracts.rows import a_job, a_key, an_event, claim, claim_any
 from engine.testing.contracts.threads import together
 from tests.support.postgres import PostgresServer
 from tests.unit.sql.cutting_proxy import CuttingProxy
@@ -196,6 +197,22 @@ class Decision:
             return Refused(Reason.REPEAT)
         done = JobUpdate(ids=("r.a.job",), set={"status": JobStatus.COMPLETED}, expect={"status": JobStatus.PENDING})
         return changes(done, run=COUNTED.run, events=COUNTED.events)
+
+
+@pytest.mark.failure(69)
+@pytest.mark.parametrize("request_of", [{}, {"run_id": "r"}])
+def test_a_claim_whose_answer_was_lost_gets_the_job_it_has_claimed(
+    behind_proxy: SqlPersistence, proxy: CuttingProxy, request_of: dict[str, Any]
+) -> None:
+    applied(behind_proxy, begun("a", "b"))
+    proxy.lose_answer_to(b"engine_claim_v1")
+    claimed = behind_proxy.claim(claim_any(**request_of))
+    assert isinstance(claimed, Claim)
+    assert proxy.cuts == 1
+    jobs = behind_proxy.read(lambda tx: tx.jobs.of_run("r"))
+    held = [(job.id, job.lease_token) for job in jobs if job.status is JobStatus.RUNNING]
+    assert held == [(claimed.job.id, "t")]
+    assert claimed.job.attempt == 1
 
 
 def test_a_write_whose_message_was_lost_is_sent_again(behind_proxy: SqlPersistence, proxy: CuttingProxy) -> None:
