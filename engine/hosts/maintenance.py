@@ -42,7 +42,7 @@ def run_tick(kernel: Kernel, worker_id: str, options: HostOptions = DEFAULTS) ->
         "suspended_checked": lambda: (
             kernel.dispatch(StagePollSuspended(max_checks=options.max_suspended_checks)).checked
         ),
-        "stale_released": lambda: kernel.dispatch(LeaseReapStale(stale_threshold=options.lease)).released,
+        "stale_released": lambda: kernel.dispatch(LeaseReapStale()).released,
         "events_flushed": lambda: kernel.dispatch(OutboxFlush(max_events=options.max_outbox)).published,
         "stuck_reaped": reap_stuck,
     }

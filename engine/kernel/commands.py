@@ -170,7 +170,7 @@ class LeaseReapStale(Command[LeaseReapStaleResult]):
     """
 
     type: Literal["lease.reapStale"] = "lease.reapStale"
-    stale_threshold: float = Field(default=300.0, ge=0)
+    stale_threshold: float = Field(default=300.0, ge=300)
     max_releases: int = Field(default=100, ge=1, le=MOST_AT_ONCE)
 
 

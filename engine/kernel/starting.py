@@ -18,9 +18,17 @@ logger = logging.getLogger(__name__)
 
 
 def claim_pending(command: RunClaimPending, deps: Deps) -> RunClaimPendingResult:
-    runs = deps.persistence.read(lambda tx: tx.runs.pending(command.max_claims))
-    started = [start_run(run, deps) for run in runs]
-    return RunClaimPendingResult(claimed=tuple(each for each in started if each is not None))
+    """Other processes may take the runs of a page first. Then the next page is read, so that no run is left."""
+    claimed: list[ClaimedRun] = []
+    seen: set[str] = set()
+    while len(claimed) < command.max_claims:
+        page = deps.persistence.read(lambda tx: tx.runs.pending(command.max_claims))
+        runs = [run for run in page if run.id not in seen][: command.max_claims - len(claimed)]
+        seen.update(run.id for run in runs)
+        claimed += [started for run in runs if (started := start_run(run, deps)) is not None]
+        if not runs or len(page) < command.max_claims:
+            break
+    return RunClaimPendingResult(claimed=tuple(claimed))
 
 
 def start_run(run: RunRecord, deps: Deps) -> ClaimedRun | None:

@@ -12,7 +12,7 @@ from engine.ports.changes import Changes, Refused, Written
 from engine.ports.persistence import Decision, LockedRun, Persistence
 from engine.ports.transaction import RunFilter
 from engine.testing import InMemoryBlobStore
-from tests.kernel.ports import WrappedPersistence
+from tests.kernel.ports import Meanwhile, WrappedPersistence
 from tests.kernel.stores import MakeBench, in_memory
 from tests.kernel.workflows import echo, pipeline, stage
 
@@ -124,6 +124,22 @@ def test_a_run_is_claimed_once(make_bench: MakeBench) -> None:
     assert len(bench.dispatch(RunClaimPending(worker_id="w")).claimed) == 1
     assert bench.dispatch(RunClaimPending(worker_id="w")).claimed == ()
     assert len(bench.reads.run(run_id).jobs) == 1
+
+
+@pytest.mark.failure(79)
+def test_a_claim_whose_runs_are_taken_by_another_looks_further(make_bench: MakeBench, persistence: Persistence) -> None:
+    def claim_two() -> None:
+        command = RunClaimPending(worker_id="2", max_claims=2)
+        taken.extend(each.workflow_run_id for each in bench.dispatch(command).claimed)
+
+    taken: list[str] = []
+    store = Meanwhile(persistence)
+    bench = make_bench(pipeline(stage()), persistence=store)
+    runs = [bench.create_pending() for _ in range(4)]
+    store.do = claim_two
+    mine = bench.dispatch(RunClaimPending(worker_id="1", max_claims=2)).claimed
+    assert len(taken) == len(mine) == 2
+    assert {*taken, *(each.workflow_run_id for each in mine)} == set(runs)
 
 
 def test_a_run_whose_workflow_is_gone_fails_and_says_so(make_bench: MakeBench) -> None:

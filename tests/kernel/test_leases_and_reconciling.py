@@ -3,6 +3,7 @@ from datetime import timedelta
 import pytest
 
 from engine import NotReady, Ready
+from engine.domain.errors import InvalidInput
 from engine.domain.lifecycle import JobStatus, RunStatus
 from engine.kernel import LeaseReapStale, RunReapStuck, RunReconcile
 from engine.kernel.host_commands import LeaseRelease
@@ -66,6 +67,12 @@ def test_a_job_that_is_held_is_not_claimed_again(make_bench: MakeBench) -> None:
     bench.clock.advance(299)
     assert bench.try_start() == NoClaim()
     assert bench.try_start(job_id=bench.job(run_id).id) == NoClaim(later_at=bench.job(run_id).lease_until)
+
+
+@pytest.mark.failure(95)
+def test_a_threshold_below_the_length_of_a_lease_is_refused(make_bench: MakeBench) -> None:
+    with pytest.raises(InvalidInput, match=r"stale_threshold.*300"):
+        make_bench(pipeline(stage())).dispatch({"type": "lease.reapStale", "stale_threshold": 60})
 
 
 def test_leases_of_dead_workers_are_released_at_once_and_counted(make_bench: MakeBench) -> None:

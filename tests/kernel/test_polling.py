@@ -135,6 +135,17 @@ def test_a_cancellation_during_the_check_wins(make_bench: MakeBench) -> None:
     assert bench.told(run_id)[-1] == "workflow:cancelled"
 
 
+@pytest.mark.failure(81)
+def test_a_poll_of_one_run_leaves_the_others(make_bench: MakeBench) -> None:
+    bench = make_bench(pipeline(batch_stage(lambda _state, _ctx: Ready(1))))
+    first, second = bench.create(), bench.create()
+    bench.work(first)
+    bench.work(second)
+    bench.clock.advance(60)
+    assert bench.dispatch(StagePollSuspended(workflow_run_id=first)).resumed_workflow_run_ids == (first,)
+    assert bench.statuses(second) == {"a": StageStatus.SUSPENDED}
+
+
 @pytest.mark.failure(70)
 def test_a_poller_that_died_is_replaced_after_a_minute(make_bench: MakeBench) -> None:
     def check(_state: object, _ctx: object) -> Ready[int]:

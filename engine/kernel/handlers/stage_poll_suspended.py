@@ -29,10 +29,14 @@ def _due(command: StagePollSuspended, deps: Deps) -> Sequence[StageRecord]:
     record_id, run_id = command.stage_record_id, command.workflow_run_id
 
     def read(tx: Tx) -> Sequence[StageRecord]:
-        if record_id is None:
+        if run_id is not None:
+            stages = [stage for stage in tx.stages.of_run(run_id) if record_id in {None, stage.id}]
+        elif record_id is not None:
+            stages = [tx.stages.get(record_id)]
+        else:
             return tx.stages.due(now, command.max_checks)
-        stages = tx.stages.of_run(run_id) if run_id else [tx.stages.get(record_id)]
-        return [s for s in stages if s.id == record_id and s.next_poll_at is not None and s.next_poll_at <= now]
+        due = [stage for stage in stages if stage.next_poll_at is not None and stage.next_poll_at <= now]
+        return due[: command.max_checks]
 
     return deps.persistence.read(read)
 
