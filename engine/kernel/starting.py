@@ -9,7 +9,7 @@ from engine.kernel.commands import ClaimedRun, RunClaimPending, RunClaimPendingR
 from engine.kernel.deciding import decide_run
 from engine.kernel.notifying import notifications, notify
 from engine.kernel.running import fail_run
-from engine.ports.changes import Changes, Reason, Refused, Written
+from engine.ports.changes import Reason, Refused, Written
 from engine.ports.deps import Deps
 from engine.transitions.context import DecisionContext
 from engine.transitions.start_run import start_run as decide_start
@@ -56,11 +56,15 @@ def _start(run: RunRecord, deps: Deps) -> ClaimedRun | None:
         return None
     context = DecisionContext.of(deps.clock, deps.ids, trace=current_trace())
     first = decide_start(run, workflow, context)
-    written = deps.persistence.write(first) if isinstance(first, Changes) else first
+    if isinstance(first, Refused):
+        return None
+    written = deps.persistence.write(first)
     if isinstance(written, Refused):
         # Another process has started the run, its rows exist already, or the answer of the first write was lost.
-        written = decide_run(run.id, lambda whole: decide_start(whole.run, workflow, context, whole=whole), deps)
-    if isinstance(written, Refused) and written.reason is Reason.REPEAT and isinstance(first, Changes):
+        written = decide_run(
+            run.id, lambda whole: decide_start(whole.run, workflow, context, whole=whole, first=first), deps
+        )
+    if isinstance(written, Refused) and written.reason is Reason.REPEAT:
         written = Written(changes=first, now=first.at)
     if isinstance(written, Refused):
         if written.reason is None:

@@ -7,7 +7,7 @@ from typing import Any
 from engine.definition.workflow import Workflow
 from engine.domain.events import Event, WorkflowCreated, WorkflowStarted
 from engine.domain.lifecycle import OPEN_JOBS, JobStatus, RunStatus
-from engine.domain.records import KeyRecord, RunRecord, StageRecord
+from engine.domain.records import JobRecord, KeyRecord, RunRecord, StageRecord
 from engine.domain.values import StoredValue
 from engine.ports.changes import Changes, Delete, Insert, JobUpdate, Reason, Record, Refused, RunPatch, RunUpdate, Write
 from engine.transitions.annotations import KnownAnnotations, without_repeats
@@ -52,10 +52,18 @@ def create_run(creation: RunCreation, workflow: Workflow[Any, Any], context: Dec
 
 
 def start_run(
-    run: RunRecord, workflow: Workflow[Any, Any], context: DecisionContext, *, whole: RunSnapshot | None = None
+    run: RunRecord,
+    workflow: Workflow[Any, Any],
+    context: DecisionContext,
+    *,
+    whole: RunSnapshot | None = None,
+    first: Changes | None = None,
 ) -> Changes | Refused:
-    """Starts a PENDING run with its first group. Stage records that exist already, in `whole`, are kept."""
-    if run.status is RunStatus.RUNNING and run.started_at == context.at:
+    """Starts a PENDING run with its first group. Stage records that exist already, in `whole`, are kept.
+
+    `first`: an earlier decision, which the store refused. If its jobs exist, it was written and its answer was lost.
+    """
+    if whole and first and {job.id for job in first.inserted(JobRecord)} & {job.id for job in whole.jobs}:
         return Refused(Reason.REPEAT)
     if run.status is not RunStatus.PENDING:
         return Refused(Reason.GHOST)

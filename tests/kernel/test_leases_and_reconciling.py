@@ -72,7 +72,7 @@ def test_a_job_that_is_held_is_not_claimed_again(make_bench: MakeBench) -> None:
 @pytest.mark.failure(95)
 def test_a_threshold_below_the_length_of_a_lease_is_refused(make_bench: MakeBench) -> None:
     with pytest.raises(InvalidInput, match=r"stale_threshold.*300"):
-        make_bench(pipeline(stage())).dispatch({"type": "lease.reapStale", "stale_threshold": 60})
+        make_bench(pipeline(stage())).kernel.dispatch({"type": "lease.reapStale", "stale_threshold": 60})
 
 
 def test_leases_of_dead_workers_are_released_at_once_and_counted(make_bench: MakeBench) -> None:
