@@ -1,86 +1,66 @@
-"""Reads the visible text of HTML with the standard library's parser."""
+"""Reads the visible text of HTML."""
 
-import re
-from html.parser import HTMLParser
-from typing import Final
+from typing import assert_never
 
+from functions.workflows.documents.html_elements import BLOCKS, CELLS, HEADINGS
+from functions.workflows.documents.html_tokens import End, Start, Text, Title, Token, tokenize_html
 from functions.workflows.documents.structure import Structure, StructureBuilder
-
-_UNREAD: Final = frozenset(
-    {"script", "style", "nav", "noscript", "template", "svg", "math", "iframe", "object", "select"}
-)
-_BLOCK_TAGS: Final = """
-    address article aside blockquote body caption dd details dialog div dl dt fieldset figcaption figure
-    footer form header hr html li main ol p pre section summary table tbody tfoot thead tr ul
-"""
-_BLOCKS: Final = frozenset(_BLOCK_TAGS.split())
-_CELLS: Final = frozenset({"td", "th"})
-_TAG_OPEN = re.compile("<[a-zA-Z/!?]")
-_HEADING = re.compile(r"h([1-6])")
 
 
 def read_html(text: str) -> Structure:
     reader = _Reader()
-    reader.feed(_closed(text))
-    reader.close()
+    html = tokenize_html(text)
+    for token in html.tokens:
+        reader.read(token)
     reader.end_block()
+    for note in html.notes:
+        reader.builder.note(note)
     return reader.builder.build()
 
 
-def _closed(text: str) -> str:
-    """The text without a last comment or tag that never ends, over which the parser takes quadratic time.
-
-    Browsers drop both too (HTML standard, 13.2.5, "eof-in-comment" and "eof-in-tag"). CDATA is XML's; browsers
-    take it for a comment that ends with the next ">".
-    """
-    text = text.replace("<![CDATA[", "<!CDATA[")
-    comment = text.find("<!--", text.rfind("-->") + 1)
-    text = text if comment < 0 else text[:comment]
-    tag = _TAG_OPEN.search(text, text.rfind(">") + 1)
-    return text[: tag.start()] if tag else text
-
-
-class _Reader(HTMLParser):
+class _Reader:
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
         self.builder = StructureBuilder()
         self._words: list[str] = []
-        self._title: list[str] | None = None
         self._level = 0
-        self._unread: list[str] = []
         self._link: tuple[str, int] | None = None
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in _UNREAD:
-            self._unread.append(tag)
-        elif tag == "title" and not self.builder.title:
-            self._title = []
-        elif heading := _HEADING.fullmatch(tag):
-            self.end_block()
-            self._level = int(heading[1])
-        elif tag in _BLOCKS:
-            self.end_block()
-        elif tag == "br" or (tag in _CELLS and self._words):
-            self._words.append("\n" if tag == "br" else "; ")
-        elif tag == "a" and (target := dict(attrs).get("href")):
-            self._link = (target, len(self._words))
+    def read(self, token: Token) -> None:
+        match token:
+            case Start():
+                self._start(token)
+            case End(tag=tag):
+                self._end(tag)
+            case Text(text=text):
+                self._words.append(text)
+            case Title(text=text):
+                self._title(text)
+            case _:
+                assert_never(token)
 
-    def handle_endtag(self, tag: str) -> None:
-        if self._unread:
-            if tag == self._unread[-1]:
-                self._unread.pop()
-        elif tag == "title" and self._title is not None:
-            self.builder.title = "".join(self._title)
-            self._title = None
-        elif _HEADING.fullmatch(tag) or tag in _BLOCKS:
+    def _start(self, start: Start) -> None:
+        tag = start.tag
+        if tag in HEADINGS:
+            self.end_block()
+            self._level = int(tag[1])
+        elif tag in BLOCKS:
+            self.end_block()
+        elif tag == "br" or (tag in CELLS and self._words):
+            self._words.append("\n" if tag == "br" else "; ")
+        elif start.href:
+            self._link = (start.href, len(self._words))
+
+    def _end(self, tag: str) -> None:
+        if tag in HEADINGS or tag in BLOCKS:
             self.end_block()
         elif tag == "a":
             self._end_link()
 
-    def handle_data(self, data: str) -> None:
-        if self._unread:
-            return
-        (self._words if self._title is None else self._title).append(data)
+    def _title(self, text: str) -> None:
+        if self.builder.title:
+            self._words.append(text)
+        else:
+            self.builder.title = text
 
     def end_block(self) -> None:
         """Ends the collected text as a paragraph, or as the open heading."""

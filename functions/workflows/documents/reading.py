@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from functions.workflows.documents.encoding import declared_charset, decode
+from functions.workflows.documents.encoding import DeclaredCharset, declared_charset, decode
 from functions.workflows.documents.errors import DocumentError
 from functions.workflows.documents.language import LanguageGuess, guess_language
 from functions.workflows.documents.read_html import read_html
@@ -38,7 +38,8 @@ def read_document(source: Source, *, max_characters: int, on_page: OnPage) -> Ex
         structure = read_pdf(source, max_characters=max_characters, on_page=on_page)
         return _extracted(source, kind, structure)
     on_page(1, 1)
-    decoded = decode(source.data, declared_charset(source.data) if kind is Kind.HTML else None)
+    declared = declared_charset(source.data) if kind is Kind.HTML else DeclaredCharset(None)
+    decoded = decode(source.data, declared.codec)
     structure = _read(kind, decoded.text)
     if not structure.has_text:
         raise DocumentError(f"{source.name!r} holds no readable text; analyse a document that does")
@@ -47,7 +48,7 @@ def read_document(source: Source, *, max_characters: int, on_page: OnPage) -> Ex
         update={
             "encoding": decoded.encoding,
             "encoding_confidence": decoded.confidence,
-            "notes": tuple(filter(None, [decoded.problem, *extracted.notes])),
+            "notes": tuple(filter(None, [declared.problem, decoded.problem, *extracted.notes])),
         }
     )
 

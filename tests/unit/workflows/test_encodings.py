@@ -5,10 +5,15 @@ import json
 
 import pytest
 
-from functions.workflows.documents.encoding import declared_charset, decode
+from functions.workflows.documents.charset_labels import CODECS
+from functions.workflows.documents.encoding import DeclaredCharset, declared_charset, decode
 from tests.unit.workflows.documents import read, text_of
 
 TEXT = "Die Gezeiten prüfen täglich, was wir für sicher halten: „nichts“."
+UNREAD = """
+    undefined idna punycode unicode_escape raw_unicode_escape utf-7 utf-32 utf8mb4 utf_8_sig rot13 base64 hex charmap
+    mbcs oem cp037 cp500 cp1140 cp273 none no-such-thing iso-2022-kr hz-gb-2312 replacement
+"""
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
@@ -50,9 +55,65 @@ def test_a_page_may_declare_its_charset() -> None:
     assert (document.encoding, document.notes) == ("koi8-r", ())
 
 
-@pytest.mark.parametrize("charset", [b"no-such-thing", b"hex", b"x" * 100])
-def test_a_declaration_that_python_cannot_follow_is_ignored(charset: bytes) -> None:
-    assert declared_charset(b'<meta charset="' + charset + b'">') is None
+def page(charset: str, text: str, encoding: str) -> bytes:
+    return f'<!doctype html><meta charset="{charset}"><p>{text}</p>'.encode(encoding)
+
+
+@pytest.mark.parametrize("charset", UNREAD.split())
+def test_a_declaration_that_browsers_do_not_read_is_ignored_with_a_note(charset: str) -> None:
+    document = read("page.html", page(charset, TEXT, "cp1252"))
+    assert text_of(document.structure) == TEXT
+    assert document.encoding == "cp1252"
+    assert document.notes[0] == f"it declares the charset {charset!r}, which browsers do not read; that was ignored"
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "UTF-16LE", "utf-16be", "unicode", "x-user-defined", "us-ascii"])
+@pytest.mark.parametrize("padding", ["", " "])
+def test_a_declaration_that_its_own_page_refutes_is_read_as_the_html_standard_says(charset: str, padding: str) -> None:
+    for encoding in ("cp1252", "utf-8"):
+        document = read("page.html", page(charset, TEXT + padding, encoding))
+        assert (text_of(document.structure), document.encoding) == (TEXT, encoding)
+
+
+@pytest.mark.parametrize(
+    ("charset", "codec", "text"),
+    [
+        ("iso-8859-9", "cp1254", "“Dağ”"),
+        ("EUC-KR", "cp949", "똠방각하"),
+        ("gb2312", "gb18030", "朱镕基"),
+        ("shift_jis", "cp932", "①潮"),
+        ("iso-8859-8-i", "iso8859-8", "ים"),
+        ("macintosh", "mac-roman", "Œuvre"),
+        ("iso-2022-jp", "iso2022_jp_ext", "潮の流れ"),
+    ],
+)
+def test_a_label_is_read_as_browsers_read_it(charset: str, codec: str, text: str) -> None:
+    document = read("page.html", page(charset, text, codec))
+    assert (text_of(document.structure), document.encoding, document.notes) == (text, codec, ())
+
+
+def test_a_page_that_only_claims_iso_2022_jp_is_read_as_utf_8() -> None:
+    assert read("page.html", page("iso-2022-jp", TEXT, "utf-8")).encoding == "utf-8"
+
+
+@pytest.mark.parametrize("codec", sorted(set(CODECS.values())))
+def test_every_codec_reads_a_page_of_ascii_and_fails_in_one_way_only(codec: str) -> None:
+    assert page("x", "The tide turns.", "ascii").decode(codec) == page("x", "The tide turns.", "ascii").decode()
+    for byte in range(256):
+        assert decode(bytes([0x41, byte, 0xFF]), codec).text
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b'<meta charset="no-such"><meta charset="koi8-r">', b"<meta charset=' koi8-r '>", b'<META CHARSET="KOI8-R">'],
+)
+def test_the_first_label_that_browsers_read_counts(head: bytes) -> None:
+    assert declared_charset(head) == DeclaredCharset("koi8-r")
+
+
+@pytest.mark.parametrize("head", [b"<p>The tide turns", b'<meta charset="">', b"x" * 1_024 + b"<meta charset=koi8-r>"])
+def test_a_page_without_a_declaration_has_no_note(head: bytes) -> None:
+    assert declared_charset(head) == DeclaredCharset(None)
 
 
 def test_nothing_that_postgresql_cannot_store_is_left() -> None:
