@@ -47,13 +47,14 @@ class Settings(BaseModel):
     keys of model providers, a JSON object by variable name.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A validation error, which a traceback prints, would contain all settings, and so the secrets.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     profile: Literal["embedded", "aws"] = "embedded"
     home: Path = Path(".engine")
     code: Path = Path()
     registry: str = Field(default="functions.workflows.registry:WORKFLOWS", pattern=r"^[\w.]+:\w+$")
-    database_url: str | None = None
+    database_url: str | None = Field(default=None, repr=False)
     inline_output_max_bytes: int = Field(default=8192, ge=0)
     ai_log_content: Literal["full", "hash", "none"] = "full"
     ai_base_url: str | None = None

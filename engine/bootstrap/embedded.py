@@ -107,13 +107,13 @@ class Engine:
 
 
 def open_engine(settings: Settings, *, event_sink: EventSink | None = None, reading: bool = False) -> Engine:
-    """Opens the stores. `reading` accepts a folder that cannot be written to.
+    """Opens the stores. `reading` creates no home, and accepts one that cannot be written to.
 
     Raises `SettingsError`, `StoreBehind`, `StoreUnavailable`, or `StoreError` for a folder without write access.
     """
     if settings.database_url is not None:
         _check_reachable(settings.database_url)
-    if not (reading and settings.home.is_dir()):
+    if not reading:
         prepare_home(settings)
     engine = Engine(settings, event_sink=event_sink)
     try:
@@ -136,7 +136,7 @@ def _check_reachable(url: str) -> None:
 def prepare_home(settings: Settings) -> None:
     home = settings.home
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(
             f"cannot create the folder {str(home)!r} ({error.strerror}); choose another with --home or ENGINE_HOME"

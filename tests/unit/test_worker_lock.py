@@ -1,3 +1,4 @@
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -54,3 +55,8 @@ def test_a_worker_does_not_begin_under_an_id_whose_old_leases_are_being_released
     with dead_workers(tmp_path):
         assert not is_free(tmp_path, "w")
     assert is_free(tmp_path, "w")
+
+
+def test_the_first_lock_creates_a_private_home(tmp_path: Path) -> None:
+    with WorkerLock(tmp_path / "home" / "workers", "w"):
+        assert stat.S_IMODE((tmp_path / "home").stat().st_mode) == 0o700

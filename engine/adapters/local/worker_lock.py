@@ -31,7 +31,8 @@ class WorkerLock:
         """Raises `StoreError` if another process holds the lock. One that releases old leases holds it for a moment."""
         _HELD.add(self._path)
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parents[1].mkdir(mode=0o700, parents=True, exist_ok=True)  # the engine's home
+            self._path.parent.mkdir(exist_ok=True)
             while self._file is None:
                 self._file = _opened_and_locked(self._path, os.O_RDWR | os.O_CREAT)
         except OSError as error:

@@ -4,7 +4,8 @@ import re
 
 from sqlalchemy import Engine
 
-from engine.adapters.sql.connections import PasswordProvider, open_engine, parse_url
+from engine.adapters.sql.connections import PasswordProvider, open_engine
+from engine.adapters.sql.database_url import parse_url
 from engine.adapters.sql.persistence import Retries
 from engine.domain.errors import SettingsError
 

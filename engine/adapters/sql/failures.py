@@ -18,9 +18,23 @@ _GONE = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25006"})
 # Serialization failure, deadlock, and too many clients.
 _ROLLED_BACK = frozenset({"40001", "40P01", "53300"})
 _CONNECTION_CLASS = "08"
-_REFUSES_TLS = "Server refuses SSL"
+CHANNEL_BINDING = "channel binding is required"
+_REFUSES_TLS = ("Server refuses SSL", "server does not support SSL")  # pg8000, psycopg
 # Texts of permanent errors that drivers raise without a code.
-_FINAL = (_REFUSES_TLS, "authentication failed", "does not exist")
+_FINAL = (
+    *_REFUSES_TLS,
+    "authentication failed",
+    "no password supplied",
+    "does not exist",
+    CHANNEL_BINDING,
+    "channel binding required",
+    "certificate verify failed",
+    "does not match host name",
+    "invalid command-line argument",
+    "requires a value",
+    "unrecognized configuration parameter",
+    "unsupported startup parameter",
+)
 
 
 def sqlstate(error: object) -> str | None:
@@ -72,7 +86,7 @@ def as_engine_error(url: URL, error: SQLAlchemyError | sqlite3.Error) -> EngineE
         return original
     if isinstance(error, PoolTimeout):
         return StoreUnavailable(f"{address(url)}: all connections of the pool are in use")
-    if _REFUSES_TLS in str(original):
+    if any(phrase in str(original) for phrase in _REFUSES_TLS):
         return StoreUnavailable(f"{address(url)} does not speak TLS; if that is intended add ?sslmode=disable")
     return StoreError(f"{address(url)} answered: {message(error)}")
 

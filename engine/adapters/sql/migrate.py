@@ -9,7 +9,8 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
-from engine.adapters.sql.connections import PasswordProvider, open_engine, parse_url
+from engine.adapters.sql.connections import PasswordProvider, open_engine
+from engine.adapters.sql.database_url import parse_url
 from engine.adapters.sql.persistence import Retries
 from engine.adapters.sql.revision import store_revision
 

@@ -11,7 +11,8 @@ from threading import Lock, local
 from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from engine.adapters.sql.connections import PasswordProvider, open_engine, parse_url
+from engine.adapters.sql.connections import PasswordProvider, open_engine
+from engine.adapters.sql.database_url import parse_url
 from engine.adapters.sql.failures import address, as_engine_error, is_transient, lost_connection, unavailable
 from engine.adapters.sql.postgres_transactions import PostgresTransactions
 from engine.adapters.sql.revision import check_revision, create_if_empty

@@ -1,7 +1,9 @@
 """From a URL to connections."""
 
+import os
 import sqlite3
 import ssl
+import stat
 import threading
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event, make_url
 
-from engine.adapters.sql.connections import open_engine, parse_url
+from engine.adapters.sql.connections import open_engine
+from engine.adapters.sql.database_url import parse_url
 from engine.adapters.sql.persistence import SqlPersistence
-from engine.domain.errors import SettingsError, StoreError, StoreUnavailable
+from engine.domain.errors import StoreError, StoreUnavailable
 from engine.testing.contracts.changes import applied, begun
 from tests.support.postgres import PostgresServer
 from tests.unit.sql.stores import DRIVERS, emptied
@@ -37,24 +40,6 @@ def connect_arguments(text: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("text", "driver"),
-    [
-        ("postgresql://host/engine", "postgresql+pg8000"),
-        ("postgresql+psycopg://host/engine", "postgresql+psycopg"),
-        ("sqlite:///engine.db", "sqlite+pysqlite"),
-    ],
-)
-def test_a_url_picks_the_driver(text: str, driver: str) -> None:
-    assert parse_url(text).drivername == driver
-
-
-@pytest.mark.parametrize("text", ["mysql://host/engine", "postgresql+asyncpg://host/engine", "engine.db", ""])
-def test_a_url_of_another_database_is_refused(text: str) -> None:
-    with pytest.raises(SettingsError):
-        SqlPersistence(text)
-
-
-@pytest.mark.parametrize(
     ("text", "verified"),
     [
         ("postgresql://u@127.0.0.1/engine", None),
@@ -73,11 +58,6 @@ def test_tls_is_used_everywhere_but_on_loopback(text: str, verified: bool | None
         assert context.verify_mode is (ssl.CERT_REQUIRED if verified else ssl.CERT_NONE)
         assert context.check_hostname is verified
         assert connect_arguments(text)["ssl_context"] is context
-
-
-def test_an_unknown_tls_mode_is_refused() -> None:
-    with pytest.raises(SettingsError, match="'prefer'"):
-        SqlPersistence("postgresql://db.example/engine?sslmode=prefer")
 
 
 def test_psycopg_prepares_no_statements() -> None:
@@ -127,6 +107,26 @@ def test_readers_of_an_embedded_database_do_not_wait_for_a_writer(tmp_path: Path
     assert persistence.read(lambda tx: tx.runs.get("r")).total_tokens == 0
     other.close()
     persistence.close()
+
+
+@pytest.mark.parametrize("mode", [0o022, 0o000])
+def test_an_embedded_database_is_private(tmp_path: Path, mode: int) -> None:
+    before = os.umask(mode)
+    try:
+        persistence = SqlPersistence(f"sqlite:///{tmp_path}/home/engine.db")
+        applied(persistence, begun("a"))
+    finally:
+        os.umask(before)
+    found = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "home").iterdir()}
+    assert found == {"engine.db": 0o600, "engine.db-wal": 0o600, "engine.db-shm": 0o600}
+    assert stat.S_IMODE((tmp_path / "home").stat().st_mode) == 0o700
+    persistence.close()
+
+
+def test_an_embedded_database_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="unable to open database file"):
+        SqlPersistence(f"sqlite:///{tmp_path}/file/engine.db").read(lambda tx: tx.now())
 
 
 def test_an_embedded_database_is_written_durably(tmp_path: Path) -> None:
