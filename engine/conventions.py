@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
 from engine.domain.errors import DefinitionError
+from engine.domain.limits import KEY, shortened
 from engine.domain.values import Json
 
 __all__ = ["Actor", "Approval", "Decision", "Revision", "Trigger", "TypedKey", "typed_key"]
@@ -53,10 +54,10 @@ class TypedKey[T]:
 
 def typed_key[T](key: str, value_type: type[T]) -> TypedKey[T]:
     """Declare an annotation key and the type of its values. Raises `DefinitionError` for a malformed key."""
-    if not _KEY.fullmatch(key):
+    if len(key) > KEY or not _KEY.fullmatch(key):
         raise DefinitionError(
-            f"annotation key {key!r} is not allowed: use lowercase letters, digits and _, "
-            "in words joined by dots, such as 'acme.compliance.signoff'"
+            f"annotation key {shortened(key)} is not allowed: use lowercase letters, digits and _, "
+            f"in words joined by dots, such as 'acme.compliance.signoff', at most {KEY} characters"
         )
     return TypedKey(key, value_type, TypeAdapter(value_type))
 

@@ -24,6 +24,7 @@ from engine.ai.text import ChatOptions, OnStep, TextResult, chat_request, first_
 from engine.ai.tool_calls import Tool
 from engine.definition.budget import Budget
 from engine.domain.ai_calls import CallState
+from engine.domain.limits import TOPIC, check_length
 from engine.domain.values import Json
 from engine.ports.ai_call_logger import AICallLogger, TopicStats
 
@@ -241,6 +242,7 @@ class AIHelper:
         new_id: Callable[[], str] = lambda: str(uuid4()),
         replays: Replays | None = None,
     ) -> None:
+        check_length("topic", topic, TOPIC)
         at = site or CallSite(scope=topic)
         if budget is not None and at.scope is not None:
             at = replace(at, caps=(*at.caps, *cap_of(at.scope, budget)))

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from engine.domain.ai_calls import AICallRecord, CallState, CallTotals, Cap
 from engine.domain.errors import BudgetExceeded
+from engine.domain.limits import TOPIC, check_length
 from engine.ports.ai_call_logger import ModelStats, TopicStats
 from engine.ports.ai_calls import CallFilter
 from engine.ports.persistence import Persistence
@@ -33,6 +34,7 @@ class CallLog:
         return bool(self._persistence.transact(lambda tx: tx.ai_calls.insert([_at(call, tx)])))
 
     def name_batch(self, call_id: str, batch_id: str) -> None:
+        check_length("batch_id", batch_id, TOPIC)
         self._persistence.transact(lambda tx: tx.ai_calls.name_batch(call_id, batch_id))
 
     def log_batch_results(self, batch_id: str, calls: Sequence[AICallRecord]) -> bool:
@@ -84,6 +86,9 @@ def _close(batch_id: str, calls: Sequence[AICallRecord], tx: Tx) -> bool:
 
 
 def _at(call: AICallRecord, tx: Tx) -> AICallRecord:
+    """The call as it is inserted. Raises `InvalidInput` for a text that is too long for an index."""
+    for what in ("topic", "scope", "batch_id", "request_hash"):
+        check_length(what, getattr(call, what) or "", TOPIC)
     now = tx.now()
     return replace(call, created_at=now, updated_at=now)
 

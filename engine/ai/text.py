@@ -13,6 +13,7 @@ from engine.ai.model_info import ModelInfo, Price, Usage
 from engine.ai.telemetry import tool_span
 from engine.ai.tool_calls import Tool, ToolResult, as_tools, run_tool
 from engine.domain.ai_calls import CallState
+from engine.domain.limits import TOPIC
 from engine.domain.values import Json
 
 
@@ -198,7 +199,7 @@ async def _report_step(on_step: OnStep | None, step: Step) -> None:
 
 async def _run(context: CallContext, model: ModelInfo, call: ToolCall, use: ToolUse) -> ToolResult:
     """Runs a tool and records it under a topic of its own, without cost: only the model's answers cost."""
-    child = context.under(f"{context.topic}.tool.{call.name.replace('.', '_')}")
+    child = context.under(f"{context.topic}.tool.{call.name.replace('.', '_')}"[:TOPIC])
     with tool_span(call.name, child.topic):
         result = await run_tool(call, dict(use.tools))
     await log_free(

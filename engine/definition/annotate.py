@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from engine.conventions import TypedKey
 from engine.domain.values import Json, as_json
 
-MAX_KEY_LENGTH = 200
-
 
 def one_attribute(key: object, value: object) -> dict[str, Json]:
     """The attribute as JSON, without a None. Raises `TypeError` when the key does not accept the value."""
@@ -14,8 +12,8 @@ def one_attribute(key: object, value: object) -> dict[str, Json]:
         return {}
     if isinstance(key, TypedKey):
         return {key.key: key.to_json(value)}
-    if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY_LENGTH:
-        raise TypeError(f"an annotation key is a text of 1 to {MAX_KEY_LENGTH} characters, not {key!r}")
+    if not isinstance(key, str) or not key:
+        raise TypeError(f"an annotation key is a text that is not empty, not {key!r}")
     return {key: _json_of(f"annotation {key!r}", value)}
 
 

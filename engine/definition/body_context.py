@@ -8,6 +8,7 @@ from typing import Any, overload
 from engine.conventions import Actor, TypedKey
 from engine.definition.annotate import clean_attributes, clean_payload, one_attribute
 from engine.definition.capabilities import Recorder, Storage
+from engine.domain.annotations import check_texts
 from engine.domain.records import LogLevel
 from engine.domain.values import Json, as_readable_json
 
@@ -75,7 +76,8 @@ class BodyContext[Config]:
     def annotate(self, *pair: Any, attributes: Mapping[str, Json] | None = None, **options: Any) -> None:
         """Attach annotations to this stage; they are committed with its outcome. None values are dropped.
 
-        Raises `TypeError` when a value has not its key's type or cannot be stored as JSON.
+        Raises `TypeError` when a value has not its key's type or cannot be stored as JSON, and `InvalidInput` when a
+        key, the idempotency key or a part of the actor has more than 200 characters.
         """
         if (len(pair) == 2) == (attributes is not None):
             raise TypeError("annotate takes a key and its value, or attributes={…}")
@@ -93,6 +95,7 @@ class BodyContext[Config]:
         idempotency_key: str | None = None,
         emit_event: bool = False,
     ) -> None:
+        check_texts(attributes, actor, idempotency_key)
         if attributes:
             self.recorder.annotate(
                 attributes=attributes,

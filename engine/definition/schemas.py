@@ -68,6 +68,8 @@ class Schema[T]:
         try:
             return self._adapter.validate_json(to_json(value), by_alias=True, by_name=True)
         except ValidationError as error:
+            if error.errors(include_url=False)[0]["type"] == "json_invalid":
+                _refuse_unstorable(value)
             raise Misfit(problems_of(error)) from error
         except PydanticSerializationError as error:
             raise Misfit([f"(value): not JSON: {error}"]) from error
@@ -92,13 +94,17 @@ class Schema[T]:
 
     def _storable(self, value: T) -> Json:
         dumped = self._dump(value)
-        try:
-            refuse_unstorable(dumped)
-            # In places of type Any, pydantic's JSON form has null for a NaN.
-            refuse_unstorable(self._adapter.dump_python(value, round_trip=True, warnings=False))
-        except ValueError as error:
-            raise Misfit([str(error)]) from error
+        _refuse_unstorable(dumped)
+        # In places of type Any, pydantic's JSON form has null for a NaN.
+        _refuse_unstorable(self._adapter.dump_python(value, round_trip=True, warnings=False))
         return dumped
+
+
+def _refuse_unstorable(value: object) -> None:
+    try:
+        refuse_unstorable(value)
+    except ValueError as error:
+        raise Misfit([str(error)]) from error
 
 
 def accepted_keys(name: str, field: FieldInfo) -> tuple[str, ...]:
@@ -125,5 +131,8 @@ def _problem(detail: Any) -> str:
 
 def shortened(value: object) -> str:
     """A value for a message, at most 80 characters."""
-    brief = Repr(maxstring=60, maxother=60, maxdict=4, maxlist=4, maxlevel=2).repr(value)
+    try:
+        brief = Repr(maxstring=60, maxother=60, maxdict=4, maxlist=4, maxlevel=2).repr(value)
+    except ValueError:  # a number that Python refuses to write
+        brief = f"{type(value).__name__} with too long a number"
     return brief if len(brief) <= 80 else f"{brief[:79]}…"

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from engine.domain.errors import DefinitionError, UnknownStage
+from engine.domain.limits import ID, shortened
 
-ID_RULE = "lowercase letters and digits, words joined by - or _, at most 100 characters"
+ID_RULE = f"lowercase letters and digits, words joined by - or _, at most {ID} characters"
 _PATTERN = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*")
 
 
@@ -19,8 +20,10 @@ class HasStages(Protocol):
 
 def check_id(kind: str, value: object) -> str:
     """Gives the id. Raises `DefinitionError` unless it follows `ID_RULE`."""
-    if not isinstance(value, str) or len(value) > 100 or not _PATTERN.fullmatch(value):
+    if not isinstance(value, str):
         raise DefinitionError(f"{kind} id {value!r} is not allowed: use {ID_RULE}")
+    if len(value) > ID or not _PATTERN.fullmatch(value):
+        raise DefinitionError(f"{kind} id {shortened(value)} is not allowed: use {ID_RULE}")
     return value
 
 

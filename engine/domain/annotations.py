@@ -1,8 +1,12 @@
 """Annotations as callers give them."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
+
+from engine.domain.limits import KEY, check_length
+from engine.domain.values import checked
 
 
 class ActorInput(BaseModel):
@@ -25,3 +29,31 @@ class AnnotationInput(BaseModel):
     payload: Any = None
     idempotency_key: str | None = None
     emit_event: bool = False
+
+
+class Author(Protocol):
+    """An actor in either form."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def version(self) -> str | None: ...
+
+
+def check_texts(keys: Iterable[str], actor: Author | None, idempotency_key: str | None) -> None:
+    """Raises `InvalidInput` for the first text that is too long for a key."""
+    for key in keys:
+        check_length("annotation key", key, KEY)
+    check_length("annotation idempotency_key", idempotency_key or "", KEY)
+    if actor is not None:
+        for part in ("kind", "id", "version"):
+            check_length(f"annotation actor.{part}", getattr(actor, part) or "", KEY)
+
+
+def checked_annotation(given: AnnotationInput) -> AnnotationInput:
+    """The annotation with JSON values. Raises `InvalidInput` for other values, and for a text that is too long."""
+    check_texts(given.attributes, given.actor, given.idempotency_key)
+    attributes, payload = checked(given.attributes, "annotation"), checked(given.payload, "annotation payload")
+    return given.model_copy(update={"attributes": attributes, "payload": payload})

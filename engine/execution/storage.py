@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import BinaryIO
 
-from engine.domain.blob_keys import generation_prefix, run_prefix, validate_key
+from engine.domain.blob_keys import generation_prefix, run_prefix, storage_name, validate_key
 from engine.domain.errors import InvalidBlobKey
 from engine.domain.records import RunRecord, StageRecord
 from engine.domain.values import Json
@@ -11,7 +11,10 @@ from engine.ports.blob_store import BlobStore
 
 
 class RunStorage:
-    """Names are relative to this generation of the stage. Keys from `get_stage_key` of any stage of the run work."""
+    """Names are relative to this generation of the stage. Keys from `get_stage_key` of any stage of the run work.
+
+    A part of a name that is too long for a file system is shortened in the key.
+    """
 
     def __init__(self, run: RunRecord, stage: StageRecord, blob_store: BlobStore) -> None:
         self._run_prefix = run_prefix(run)
@@ -19,7 +22,7 @@ class RunStorage:
         self._blob_store = blob_store
 
     def get_stage_key(self, name: str) -> str:
-        return validate_key(f"{self._prefix}/{name}")
+        return validate_key(f"{self._prefix}/{storage_name(name)}")
 
     def save(self, name: str, value: Json) -> str:
         return self._blob_store.put(self._key(name), value).key

@@ -12,9 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from engine.domain.annotations import AnnotationInput
 from engine.domain.errors import InvalidInput
 from engine.domain.lifecycle import RunStatus
+from engine.domain.limits import ID, KEY, at_most
 from engine.domain.values import Json
 
 MOST_AT_ONCE = 10_000
+
+type IdempotencyKey = Annotated[str, Field(min_length=1), at_most(KEY)]
+type Tenant = Annotated[str, Field(min_length=1), at_most(ID)]
 
 
 class Result(BaseModel):
@@ -49,12 +53,12 @@ class RunCreate(Command[RunCreateResult]):
     config: dict[str, dict[str, Any]] = {}
     priority: int = Field(default=5, ge=0, le=1000)
     annotations: tuple[AnnotationInput, ...] = ()
-    tenant: str | None = Field(default=None, min_length=1, max_length=100)
+    tenant: Tenant | None = None
     parent_run_id: str | None = None
     start: bool = False
     metadata: dict[str, Any] | None = None
     trace_context: str | None = Field(default=None, pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
-    idempotency_key: str | None = Field(default=None, min_length=1, max_length=200)
+    idempotency_key: IdempotencyKey | None = None
 
 
 class ClaimedRun(Result):
@@ -99,7 +103,7 @@ class JobExecute(Command[JobExecuteResult]):
     config: dict[str, Any] = {}
     job_id: str | None = None
     lease_token: str | None = None
-    idempotency_key: str | None = Field(default=None, min_length=1, max_length=200)
+    idempotency_key: IdempotencyKey | None = None
 
 
 class RunTransitionResult(Result):
@@ -139,7 +143,7 @@ class RunRerunFrom(Command[RunRerunFromResult]):
     workflow_run_id: str
     from_stage_id: str
     input_override: Any = None
-    idempotency_key: str | None = Field(default=None, min_length=1, max_length=200)
+    idempotency_key: IdempotencyKey | None = None
 
 
 class StagePollSuspendedResult(Result):

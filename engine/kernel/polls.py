@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -18,8 +18,11 @@ from engine.domain.blob_keys import claim_prefix
 from engine.domain.errors import (
     DefinitionError,
     EngineError,
+    InvalidInput,
     InvalidStageData,
     SettingsError,
+    StoreBehind,
+    StoreError,
     StoreUnavailable,
     UnknownWorkflow,
 )
@@ -75,7 +78,7 @@ def poll_stage(record_id: str, deps: Deps) -> Polled:
         answer = _check(poll)
     if answer is None or isinstance(answer, NotReady):
         return _keep_waiting(poll, answer)
-    return _end(poll, answer)
+    return _end_or_fail(poll, answer)
 
 
 def _poll_after_other_claim(record_id: str, deps: Deps) -> None:
@@ -104,8 +107,11 @@ def _claim(record_id: str, deps: Deps) -> _Poll | None:
     job = next((job for job in jobs if job.stage_record_id == stage.id and job.status is JobStatus.SUSPENDED), None)
     if run is None or job is None:
         return None
-    recorder = Recorder(stage, run.workflow_id, clock=deps.clock, ids=deps.ids, attempt=job.attempt)
-    return _Poll(run, stage, job, token, recorder, deps)
+    return _Poll(run, stage, job, token, _recorder(run, stage, job, deps), deps)
+
+
+def _recorder(run: RunRecord, stage: StageRecord, job: JobRecord, deps: Deps) -> Recorder:
+    return Recorder(stage, run.workflow_id, clock=deps.clock, ids=deps.ids, attempt=job.attempt)
 
 
 @contextmanager
@@ -243,6 +249,20 @@ def _keep_waiting(poll: _Poll, answer: NotReady | None) -> Polled:
         # The wake-up may have arrived before this commit and found the stage claimed.
         deps.scheduler.wake(_poll_command(poll.stage), next_poll)
     return Polled.WAITING if isinstance(written, Written) else Polled.NOT_MINE
+
+
+def _end_or_fail(poll: _Poll, outcome: Completed | Failed) -> Polled:
+    """What the store refuses for good fails the stage with that cause, as in the finish of an attempt."""
+    try:
+        return _end(poll, outcome)
+    except (StoreUnavailable, StoreBehind):
+        raise
+    except (InvalidInput, StoreError) as error:
+        job = poll.deps.persistence.read(lambda tx: tx.jobs.find(poll.job.id))
+        if job is None or job.status is not JobStatus.SUSPENDED:
+            raise
+        fresh = replace(poll, recorder=_recorder(poll.run, poll.stage, poll.job, poll.deps))
+        return _end(fresh, failed_by(error))
 
 
 def _end(poll: _Poll, outcome: Completed | Failed) -> Polled:

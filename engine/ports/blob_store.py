@@ -20,7 +20,8 @@ class BlobStore(Protocol):
     """Large values under slash-separated keys.
 
     Keys that are empty, absolute, end in "/", or hold "..", ".", empty segments, backslashes, "%" + hex escapes or
-    control characters raise `InvalidBlobKey` from every method. A put replaces the whole blob atomically: a reader
+    control characters, and keys of more than 900 bytes or with a segment of more than 250 bytes, raise `InvalidBlobKey`
+    from every method. A put replaces the whole blob atomically: a reader
     sees the old one or the new one. Reading a missing key raises `BlobNotFound`; deleting one is a no-op. `list`
     gives the keys that begin with `prefix + "/"` (or are equal to it), sorted; a prefix never matches half a segment.
     JSON goes through `put`/`get`; bytes and files are streamed, never held whole in memory.

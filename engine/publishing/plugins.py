@@ -8,6 +8,7 @@ from typing import Any, overload
 
 from engine.domain.errors import DefinitionError
 from engine.domain.events import EVENT_TYPES, Event
+from engine.domain.limits import ID, shortened
 from engine.ports.event_sink import EventSink, PartiallyDelivered
 
 type Handle = Callable[[Any], Any]
@@ -21,6 +22,9 @@ class Plugin:
     name: str
     on: frozenset[str]
     handle: Handle
+
+    def __post_init__(self) -> None:
+        _check_name("plugin id", self.id)
 
     def __call__(self, event: Event) -> None:
         answer = self.handle(event)
@@ -41,7 +45,7 @@ def define_plugin(
 ) -> Plugin | Callable[[Handle], Plugin]:
     """A plugin that handles the event types in `on`; without `handle`, a decorator that makes one.
 
-    Raises `DefinitionError` for an empty id, no event types, or a type that does not exist.
+    Raises `DefinitionError` for an empty or too long id, no event types, or a type that does not exist.
     """
     unknown = sorted(set(on) - EVENT_TYPES)
     if not id or not on or unknown:
@@ -78,6 +82,8 @@ class CompositeSink:
     """Several sinks under names. If one fails, the others still get the event."""
 
     def __init__(self, sinks: dict[str, EventSink]) -> None:
+        for name in sinks:
+            _check_name("sink name", name)
         self._sinks = dict(sinks)
         self.max_retries = max((sink.max_retries for sink in sinks.values()), default=3)
 
@@ -87,6 +93,12 @@ class CompositeSink:
             return lambda event: _emit_named(name, sink, event, inner)
 
         _deliver(event, {name: receiver(name, sink) for name, sink in self._sinks.items() if name not in skip})
+
+
+def _check_name(what: str, name: str) -> None:
+    """Deliveries are stored under this name, joined with the names of enclosing sinks."""
+    if len(name) > ID:
+        raise DefinitionError(f"{what} {shortened(name)} has {len(name):,} characters; use at most {ID}")
 
 
 def _emit_named(name: str, sink: EventSink, event: Event, skip: frozenset[str]) -> None:

@@ -3,6 +3,8 @@
 import pytest
 
 from engine.ai import AIHelper, Budget, BudgetExceeded, LiteLLMGateway, ModelInfo, Models, Price, Usage
+from engine.domain.errors import InvalidInput
+from engine.domain.limits import TOPIC
 from engine.testing import InMemoryAICallLogger
 from engine.testing.fake_ai import FakeAIServer
 from engine.testing.fake_ai.chat import Scripted
@@ -48,3 +50,8 @@ def test_a_call_made_elsewhere_is_recorded_at_the_price_given_or_known_or_unknow
     assert stats.cost == pytest.approx(0.50012)
     assert (stats.calls, stats.tokens, stats.unknown) == (3, 330, 1)
     assert stats.models["priceless"].unknown == 1
+
+
+def test_a_topic_that_no_index_holds_is_refused_before_a_call(ai: AIHelper) -> None:
+    with pytest.raises(InvalidInput, match=r"^topic '.*…' has 5\d\d characters; use at most 500"):
+        ai.create_child("ticket", "x" * TOPIC)

@@ -19,6 +19,7 @@ from engine.ai import (
     Usage,
 )
 from engine.ai.messages import Prompt
+from engine.domain.limits import TOPIC
 from engine.testing import InMemoryAICallLogger
 from engine.testing.fake_ai import FakeAIServer
 from engine.testing.fake_ai.chat import Scripted
@@ -101,6 +102,19 @@ def test_tools_run_in_a_loop_and_are_logged_for_nothing(
     assert log.get_stats("topic.tool").cost == 0.0
     assert log.get_stats("topic").cost == pytest.approx(result.cost)
     assert log.get_stats("topic").tokens == result.usage.total_tokens
+
+
+def test_the_topic_of_a_tool_is_cut_where_an_index_ends(
+    ai: AIHelper, log: InMemoryAICallLogger, fake: FakeAIServer
+) -> None:
+    child = ai.create_child("c", "x" * (TOPIC - len(f"{ai.topic}.c.")))
+
+    def add(a: int) -> int:
+        return a
+
+    fake.say(Scripted(tool="add", arguments={"a": 2}))
+    child.generate_text("chat", "sum", tools=[add])
+    assert log.get_stats(child.topic).calls == 3
 
 
 def test_a_tool_called_wrongly_returns_the_fault_and_the_loop_ends(ai: AIHelper, fake: FakeAIServer) -> None:

@@ -64,5 +64,9 @@ def test_a_full_disk_is_named_with_a_remedy(tmp_path: Path) -> None:
 
 
 def test_a_name_too_long_for_the_disk_is_an_invalid_key(tmp_path: Path) -> None:
+    class OfShortNames(FileBlobStore):
+        def _draft(self) -> object:  # type: ignore[override]  # stands for a disk whose names are shorter than usual
+            raise OSError(errno.ENAMETOOLONG, "File name too long")
+
     with pytest.raises(InvalidBlobKey, match="too long"):
-        FileBlobStore(tmp_path).put("a" * 300, 1)
+        OfShortNames(tmp_path).put("a" * 200, 1)

@@ -24,18 +24,18 @@ class ProviderHttp:
     headers: Mapping[str, str] = field(repr=False)
 
     def get(self, path: str) -> Any:
-        return json.loads(self.get_bytes(path))
+        return self._parsed(self.get_bytes(path))
 
     def get_bytes(self, path: str) -> bytes:
         return self._send("GET", path, None, {})
 
     def get_lines(self, path: str) -> list[Any]:
         """Reads JSON Lines."""
-        return [json.loads(line) for line in self.get_bytes(path).splitlines() if line.strip()]
+        return [self._parsed(line) for line in self.get_bytes(path).splitlines() if line.strip()]
 
     def post(self, path: str, document: object) -> Any:
         body = json.dumps(document).encode()
-        return json.loads(self._send("POST", path, body, {"Content-Type": "application/json"}))
+        return self._parsed(self._send("POST", path, body, {"Content-Type": "application/json"}))
 
     def upload(self, path: str, fields: Mapping[str, str], lines: Sequence[object]) -> Any:
         """Sends a form with a file of JSON Lines."""
@@ -48,7 +48,14 @@ class ProviderHttp:
         head = 'Content-Disposition: form-data; name="file"; filename="batch.jsonl"\r\nContent-Type: application/jsonl'
         parts.append(f"--{boundary}\r\n{head}\r\n\r\n{content}\r\n--{boundary}--\r\n")
         headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-        return json.loads(self._send("POST", path, "".join(parts).encode(), headers))
+        return self._parsed(self._send("POST", path, "".join(parts).encode(), headers))
+
+    def _parsed(self, answer: bytes) -> Any:
+        try:
+            return json.loads(answer)
+        except ValueError as error:
+            message = f"{self.provider} gave an answer that is not JSON: {error}"
+            raise AICallFailed(message, may_be_charged=True) from error
 
     def _send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> bytes:
         url = path if path.startswith("http") else f"{self.base_url}{path}"

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from engine.definition.workflow import Workflow
-from engine.domain.errors import EngineError, InvalidInput, StageTimeout
+from engine.domain.errors import EngineError, InvalidInput, StageTimeout, StoreBehind, StoreError, StoreUnavailable
 from engine.domain.lifecycle import JobStatus, RunStatus, StageStatus
 from engine.domain.records import JobRecord, KeyRecord, KeyState, StageRecord
 from engine.execution.attempt import Attempt, new_attempt
@@ -108,10 +108,20 @@ def timeout(command: JobTimeout, deps: Deps) -> bool:
 
 
 def finish(command: JobFinish, deps: Deps) -> Finished:
-    """Values that the store cannot hold fail the stage. Raised, the error would cause a retry for ever."""
+    """What the store refuses for good fails the stage with that cause. Raised, the error would cause a retry for ever.
+
+    A `StoreError` can also come from a queue or scheduler after the commit. It is raised: the message of the next job
+    must not be lost.
+    """
     try:
         return _finish(command, deps)
-    except InvalidInput as error:
+    except (StoreUnavailable, StoreBehind):
+        raise
+    except (InvalidInput, StoreError) as error:
+        job = deps.persistence.read(lambda tx: tx.jobs.find(command.attempt.claim.job.id))
+        was_open = job is None or job.status in {JobStatus.RUNNING, JobStatus.CANCELLED}
+        if isinstance(error, StoreError) and not was_open:
+            raise
         attempt = new_attempt(command.attempt.claim, deps)
         return _finish(replace(command, attempt=attempt, outcome=failed_by(error)), deps)
 

@@ -2,6 +2,7 @@ from dataclasses import replace
 from typing import Any
 
 from engine.definition.workflow import Workflow
+from engine.domain.annotations import checked_annotation
 from engine.domain.blob_keys import run_prefix
 from engine.domain.errors import InvalidInput
 from engine.domain.lifecycle import RunStatus
@@ -90,12 +91,7 @@ def _annotations(command: RunCreate, run: RunRecord, deps: Deps) -> tuple[Annota
         draft
         for given in command.annotations
         for draft in annotation_drafts(
-            given.model_copy(
-                update={
-                    "attributes": checked(given.attributes, "annotation"),
-                    "payload": checked(given.payload, "annotation payload"),
-                }
-            ),
+            checked_annotation(given),
             blank_run_annotation(run.id, run.created_at),
             workflow_id=run.workflow_id,
             new_id=deps.ids.new,

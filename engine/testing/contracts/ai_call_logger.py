@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from engine.domain.ai_calls import AICallRecord, CallState, Cap, run_scope, stage_scope
-from engine.domain.errors import BudgetExceeded
+from engine.domain.errors import BudgetExceeded, InvalidInput
+from engine.domain.limits import TOPIC
 from engine.ports.ai_call_logger import AICallLogger
 from engine.ports.persistence import Persistence
 from engine.testing.contracts.changes import insert
@@ -162,6 +163,24 @@ class AICallLoggerContract(StoreContract):
         assert log.log_batch_results("batch-2", [settled(a_call("x"))])
         assert not log.log_batch_results("batch-2", [settled(a_call("y"))])
         assert self.totals(store) == (0.25, 10, 0.25, 10)
+
+    @pytest.mark.parametrize("what", ["topic", "scope", "batch_id", "request_hash"])
+    def test_a_text_that_no_index_holds_is_refused(self, log: AICallLogger, what: str) -> None:
+        longest = "\U0001f9fe" * TOPIC
+        log.reserve(a_call("longest", **{what: longest}), [])
+        with pytest.raises(InvalidInput, match=f"^{what} .* has 501 characters; use at most 500"):
+            log.reserve(a_call("too long", **{what: f"{longest}x"}), [])
+        with pytest.raises(InvalidInput, match=f"^{what} "):
+            log.log_call(settled(a_call("too long", **{what: f"{longest}x"})))
+
+    def test_the_id_of_a_batch_is_limited(self, log: AICallLogger) -> None:
+        longest = "\U0001f9fe" * TOPIC
+        assert log.log_batch_results(longest, [settled(a_call("x"))])
+        log.reserve(a_call("b", call_type="batch"), [])
+        with pytest.raises(InvalidInput, match=r"^batch_id "):
+            log.name_batch("b", f"{longest}x")
+        with pytest.raises(InvalidInput, match=r"^batch_id "):
+            log.log_batch_results(f"{longest}x", [settled(a_call("y"))])
 
     def test_stats_are_of_whole_segments(self, log: AICallLogger) -> None:
         outside: dict[str, Any] = {"workflow_run_id": None, "stage_id": None, "stage_record_id": None, "scope": None}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from engine.domain.blob_keys import KEY_BYTES, SEGMENT_BYTES
 from engine.domain.errors import BlobNotFound, InvalidBlobKey, InvalidInput
 from engine.ports.blob_store import BlobInfo, BlobStore
 from engine.testing.contracts.threads import together
@@ -29,8 +30,16 @@ BAD_KEYS = [
     "a\x00b",
     "a\x7fb",
     "half \ud800",
+    "a" * (SEGMENT_BYTES + 1),
+    "a/" + "é" * (SEGMENT_BYTES // 2 + 1),
+    "/".join(["a" * 99] * (KEY_BYTES // 100 + 1)),
 ]
 ODD_KEYS = ["a/b.c/d-e_f", "with space", "ünï/コード", "100%", "a%zz", "...", "a..b", "~x", "a+b=c&d"]
+LONGEST_KEYS = ["a" * SEGMENT_BYTES, "é" * (SEGMENT_BYTES // 2), f"{'/'.join(['a' * 99] * (KEY_BYTES // 100))}"]
+
+
+def _shown(key: str) -> str:
+    return ascii(key if len(key) < 40 else f"{key[:10]}… {len(key)} {key.count('/')}")
 
 
 class BlobStoreContract:
@@ -91,7 +100,7 @@ class BlobStoreContract:
         with pytest.raises(BlobNotFound):
             blobs.get("a/b")
 
-    @pytest.mark.parametrize("key", BAD_KEYS, ids=ascii)
+    @pytest.mark.parametrize("key", BAD_KEYS, ids=_shown)
     def test_no_method_takes_a_bad_key(self, blobs: BlobStore, key: str, tmp_path: Path) -> None:
         uses: list[Callable[[], object]] = [
             partial(blobs.put, key, 1),
@@ -109,7 +118,7 @@ class BlobStoreContract:
             with pytest.raises(InvalidBlobKey):
                 use()
 
-    @pytest.mark.parametrize("key", ODD_KEYS, ids=ascii)
+    @pytest.mark.parametrize("key", [*ODD_KEYS, *LONGEST_KEYS], ids=_shown)
     def test_keys_mean_what_they_say(self, blobs: BlobStore, key: str) -> None:
         blobs.put(key, key)
         assert (blobs.get(key), list(blobs.list(key))) == (key, [key])
