@@ -9,6 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from engine.adapters.aws.job_message import UndecodableMessage, decode_wake
 from engine.adapters.aws.queue_messages import retry_delay
+from engine.definition.schemas import shortened
 from engine.domain.errors import EngineError, InvalidInput, NotFound, RefusedError, StoreError
 from engine.hosts.serverless import ServerlessHost
 from engine.reading.queries import answer_query
@@ -36,7 +37,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             return _direct(event)
         case _:
             measure(Metric.EVENTS_REFUSED)
-            raise InvalidInput(f"event with the keys {sorted(event)} is not a batch, schedule, command or read")
+            raise InvalidInput(
+                f"event with the keys {shortened(sorted(event))} is not a batch, schedule, command or read"
+            )
 
 
 def _wake(record: SQSRecord, host: ServerlessHost) -> None:

@@ -1,5 +1,6 @@
 """`engine dlq`: events that failed at every retry."""
 
+import re
 from typing import Annotated
 
 import typer
@@ -13,6 +14,9 @@ from engine.kernel.commands import PluginReplayDLQ
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="List, show and replay dead letters.")
 
+_SEQUENCE = re.compile("[0-9]{1,18}")
+"""The number of an event in its run, as long as every database can compare it."""
+
 EventType = Annotated[str | None, typer.Option("--type", help="Only events of this type, such as stage:failed.")]
 
 
@@ -21,7 +25,7 @@ def list_dead(
     ctx: typer.Context,
     *,
     event_type: EventType = None,
-    limit: Annotated[int, typer.Option(min=1, help="The maximum number.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="The maximum number.")] = 100,
 ) -> None:
     """List dead letters, oldest first."""
     invocation: Invocation = ctx.obj
@@ -43,7 +47,7 @@ def show(
     run, _, sequence = event.rpartition(".")
     with invocation.client() as client:
         reads = client.reads
-        if not run or not sequence.isdecimal():
+        if not run or not _SEQUENCE.fullmatch(sequence):
             raise NotFound("event", event)
         found = reads.events(reads.resolve(run), after=int(sequence) - 1, limit=1)
     if not found or found[0].sequence != int(sequence):

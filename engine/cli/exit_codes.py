@@ -1,6 +1,6 @@
 """Exit codes of the process, which scripts depend on, and the report of an error with its code."""
 
-import json
+import re
 import sys
 import traceback
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from enum import IntEnum
 
 from typer import TyperException
 
+from engine.cli.formats import json_text, printable
 from engine.domain.errors import (
     DefinitionError,
     EngineError,
@@ -56,6 +57,9 @@ def failure_of(error: Exception) -> Failure:
             return Failure(error.code, str(error), _exit_code(error), getattr(error, "problems", ()))
         case OSError():
             return Failure("IO_ERROR", _system_sentence(error), ExitCode.FAILED)
+        case UnicodeEncodeError() if error.reason == "surrogates not allowed":
+            message = f"{error.object!r} has bytes that are not UTF-8; write it in UTF-8"
+            return Failure("INVALID_INPUT", message, ExitCode.USAGE)
         case _:
             message = f"something unexpected went wrong ({type(error).__name__}: {error}); --debug shows where"
             return Failure("INTERNAL_ERROR", message, ExitCode.FAILED)
@@ -65,14 +69,19 @@ def report(error: Exception, *, as_json: bool, debug: bool) -> int:
     """Prints the error. Gives the exit code."""
     failure = failure_of(error)
     if debug:
-        traceback.print_exception(error)
-    if failure.message:  # empty when no command was given: typer has printed the help
-        sys.stderr.write(f"error: {failure.message}\n")
+        sys.stderr.write(printable("".join(traceback.format_exception(error))))
+    message = _LONG_WORD.sub(r"\1…\2", failure.message)
+    if message:  # empty when no command was given: typer has printed the help
+        sys.stderr.write(f"error: {printable(message)}\n")
     if as_json:
-        sentence = failure.message.splitlines()[0] if failure.problems else failure.message
+        sentence = message.splitlines()[0] if failure.problems else message
         document = {"code": failure.code, "message": sentence, "problems": failure.problems}
-        sys.stdout.write(f"{json.dumps({'error': document}, ensure_ascii=False, indent=2)}\n")
+        sys.stdout.write(f"{json_text({'error': document}, indent=2)}\n")
     return failure.exit_code
+
+
+_LONG_WORD = re.compile(r"(\S{60})\S{240,}?(['\"]?[;:,.)]?)(?=\s|$)")
+"""Longer than a path: somebody's value, and the quote and stop after it."""
 
 
 def _exit_code(error: EngineError) -> ExitCode:

@@ -1,28 +1,43 @@
 """Formats values for people, and parses durations."""
 
+import json
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+from pydantic_core import to_jsonable_python
+
 from engine.domain.errors import InvalidInput
+from engine.domain.foreign_json import shown
 
 SHORT_ID = 13
 """Characters of a UUIDv7 that hold its millisecond; runs of the same millisecond need more."""
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""C0 without tab and line feed, DEL, C1, and the characters that end a line or turn the direction of text."""
 
 
 def parse_duration(text: str) -> timedelta:
     """`90d`, `12h`, `30m`, `45s`, `2w`; a plain number is seconds. Raises `InvalidInput`."""
     match = _DURATION.fullmatch(text.strip().lower())
     if match is None:
-        raise InvalidInput(f"{text!r} is not a duration; write a number and s, m, h, d or w, such as 90d")
+        raise InvalidInput(f"{shown(text)} is not a duration; write a number and s, m, h, d or w, such as 90d")
     try:
         return timedelta(seconds=float(match[1]) * _UNITS[match[2] or "s"])
     except OverflowError as error:
-        raise InvalidInput(f"{text!r} is too long a duration; write fewer days") from error
+        raise InvalidInput(f"{shown(text)} is too long a duration; write fewer days") from error
+
+
+def parse_age(text: str) -> timedelta:
+    """A duration that leads from now to a date of the calendar. Raises `InvalidInput`."""
+    age = parse_duration(text)
+    try:
+        datetime.now(UTC) - age
+    except OverflowError as error:
+        raise InvalidInput(f"{shown(text)} ago is before the year 1; write fewer days") from error
+    return age
 
 
 def seconds(value: float) -> str:
@@ -79,8 +94,14 @@ def local_time(at: datetime) -> str:
 
 
 def printable(text: str) -> str:
-    """The text without control characters."""
+    """The text without characters that control a terminal or the direction of text."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def json_text(value: object, *, indent: int | None = None) -> str:
+    """JSON for a terminal or a pipe: the same value, its control characters as escapes."""
+    text = json.dumps(to_jsonable_python(value), ensure_ascii=False, indent=indent)
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def one_line(text: str) -> str:

@@ -16,14 +16,14 @@ from typing import Any
 
 from engine.definition.workflow import Workflow
 from engine.domain.errors import InvalidInput
-from engine.domain.values import Json
+from engine.domain.foreign_json import read_json, shown
+from engine.domain.values import Json, checked
 
 type AnyWorkflow = Workflow[Any, Any]
 type OfFile = Callable[[Path], Json]
 """The value of a file that is not JSON; None when the input has no field for it."""
 
 _BEGINS_LIKE_JSON = ("{", "[", '"')
-_SHOWN = 60
 _MOST_CONTENT = 4 * 2**20
 """Bytes. Lambda takes requests of 6 MB, and JSON makes text longer that has many line ends or is not ASCII."""
 
@@ -45,7 +45,7 @@ def run_config(given: str | None, workflow: AnyWorkflow) -> dict[str, dict[str, 
     """The given options, validated against the workflow. Raises `InvalidInput`."""
     value = {} if given is None else _value_of(given, "--config", _no_file)
     if not isinstance(value, dict):
-        raise InvalidInput(f"--config is {_brief(json.dumps(value))}; give an object with the options of each stage")
+        raise InvalidInput(f"--config is {shown(json.dumps(value))}; give an object with the options of each stage")
     workflow.validate_config(value)
     return value
 
@@ -59,28 +59,54 @@ def _default_input(workflow: AnyWorkflow) -> Json:
 
 
 def _value_of(given: str, option: str, of_file: OfFile) -> Json:
+    return checked(_read(given, option, of_file), option)
+
+
+def _read(given: str, option: str, of_file: OfFile) -> Json:
     if given == "-":
-        return _parsed(sys.stdin.read(), f"{option}: standard input")
+        what = f"{option}: standard input"
+        return read_json(_decoded(sys.stdin.buffer.read(), what), what)
+    if _is_json(given):
+        return read_json(given, option)
+    return _from_file(given, option, of_file)
+
+
+def _is_json(given: str) -> bool:
+    """Whether it is, or begins like, JSON rather than a file's name."""
     if given.lstrip().startswith(_BEGINS_LIKE_JSON):
-        return _parsed(given, option)
+        return True
     try:
-        return json.loads(given)
+        json.loads(given, parse_int=str)  # a number of any length
     except ValueError:
-        return _from_file(given, option, of_file)
+        return False
+    return True
 
 
 def _from_file(given: str, option: str, of_file: OfFile) -> Json:
-    path = Path(given).expanduser()
-    if path.is_dir():
-        raise InvalidInput(f"{option}: {given!r} is a folder; name a file")
-    if not path.exists():
-        raise InvalidInput(f"{option}: there is no file {given!r}, and it is not JSON either")
+    path = _existing_file(given, option)
     if path.suffix.lower() == ".json":
-        return _parsed(_text(path, option), f"{option}: {given!r}")
+        what = f"{option}: {shown(given)}"
+        return read_json(_text(path, option), what)
     value = of_file(path)
     if value is None:
-        raise InvalidInput(f"{option}: {given!r} is not a .json file, and no file of another kind is accepted here")
+        raise InvalidInput(
+            f"{option}: {shown(given)} is not a .json file, and no file of another kind is accepted here"
+        )
     return value
+
+
+def _existing_file(given: str, option: str) -> Path:
+    try:
+        path = Path(given).expanduser()
+        is_folder, exists = path.is_dir(), path.exists()
+    except (OSError, RuntimeError) as error:  # too long a name; a home folder of nobody
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InvalidInput(f"{option}: {shown(given)} is not JSON, and no file can be read there: {reason}") from error
+    if is_folder:
+        raise InvalidInput(f"{option}: {shown(given)} is a folder; name a file")
+    if not exists:
+        raise InvalidInput(f"{option}: there is no file {shown(given)}, and it is not JSON either")
+    return path
 
 
 def _no_file(_path: Path) -> None:
@@ -88,7 +114,7 @@ def _no_file(_path: Path) -> None:
 
 
 def _named(workflow: AnyWorkflow) -> OfFile:
-    return lambda path: {"path": str(path.absolute())} if "path" in _fields(workflow) else None
+    return lambda path: {"path": _unicode(path.absolute())} if "path" in _fields(workflow) else None
 
 
 def _sent(workflow: AnyWorkflow) -> OfFile:
@@ -104,7 +130,7 @@ def _sent(workflow: AnyWorkflow) -> OfFile:
                 f"--input: {str(path)!r} cannot be sent to the stack: {why}; put it where the stack can read it, and"
                 " give JSON that says where"
             )
-        return {"content": _text(path, "--input"), **({"name": path.name} if "name" in fields else {})}
+        return {"content": _text(path, "--input"), **({"name": _unicode(Path(path.name))} if "name" in fields else {})}
 
     return value
 
@@ -114,25 +140,26 @@ def _fields(workflow: AnyWorkflow) -> Mapping[str, Json]:
     return fields
 
 
+def _unicode(path: Path) -> str:
+    """The path as text, which a run stores."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"--input: the name of {str(path)!r} is not UTF-8; rename it") from error
+    return str(path)
+
+
 def _text(path: Path, option: str) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"it is not UTF-8 ({error})"
-        raise InvalidInput(f"{option}: cannot read {str(path)!r}: {reason}") from error
+        data = path.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{option}: cannot read {str(path)!r}: {error.strerror}") from error
+    return _decoded(data, f"{option}: {str(path)!r}")
 
 
-def _parsed(text: str, what: str) -> Json:
+def _decoded(data: bytes, what: str) -> str:
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        line = text.split("\n")[error.lineno - 1]  # the JSON parser counts lines like this
-        near = f" near {_brief(line[max(0, error.colno - 21) :])}" if line else ""
-        where = f"line {error.lineno}, column {error.colno}"
-        raise InvalidInput(f"{what} is not JSON: {error.msg} at {where}{near}") from error
-    except RecursionError as error:
-        raise InvalidInput(f"{what} is not usable JSON: it is nested too deeply") from error
-
-
-def _brief(text: str) -> str:
-    return repr(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…")
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        fault = f"{error.reason} at byte {error.start + 1:,}"
+        raise InvalidInput(f"{what} is not UTF-8 ({fault}); save it as UTF-8") from error

@@ -54,6 +54,12 @@ class NoDatabaseYet(InvalidInput):
     code = "NOTHING_HERE"
 
 
+class NoHomeThere(InvalidInput):
+    """The folder that --home or ENGINE_HOME names has no database. It may be misspelt."""
+
+    code = "NO_HOME_THERE"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
     """The global options. Options that were not given keep the environment's settings."""
@@ -104,10 +110,12 @@ class Invocation:
             raise InvalidInput(f"--stack runs where it is deployed; leave out {' and '.join(given)}")
 
     @contextmanager
-    def with_fake_ai(self, *, kept: bool) -> Iterator["Invocation"]:
+    def with_fake_ai(self, *, kept: bool, create: bool = True) -> Iterator["Invocation"]:
         """This invocation with its models on loopback. `kept` stores batches in the home, so that a run can be
-        resumed.
+        resumed. Without `create` it raises what `engine` raises for a missing database.
         """
+        if not create:
+            _require_database(self.settings())
         from engine.testing.fake_ai import FakeAIServer  # noqa: PLC0415 — only needed with the option
 
         folder = self.settings().home / "fake-ai" if kept else None
@@ -115,19 +123,19 @@ class Invocation:
             yield replace(self, ai_base_url=server.url)
 
     @contextmanager
-    def engine(self, *, create: bool = False) -> Iterator["Engine"]:
-        """This machine's engine. With `create`, missing stores are created; otherwise `NoDatabaseYet` is raised.
+    def engine(self, *, create: bool = False, works: bool = False) -> Iterator["Engine"]:
+        """This machine's engine. Missing stores are created with `create`; `works` creates a home beside a database
+        that a URL names, because runs write to it.
 
-        Raises the errors of `open_engine`.
+        Raises `NoDatabaseYet`, or `NoHomeThere` when the home was named; and the errors of `open_engine`.
         """
         from engine.bootstrap.embedded import open_engine  # noqa: PLC0415 — brings the database libraries
 
         settings = self.settings()
-        if not create and settings.database_url is None and not (settings.home / "engine.db").exists():
-            raise NoDatabaseYet(
-                f"no runs in {str(settings.home)!r} yet; start one with `engine run`, or give another --home"
-            )
-        with open_engine(settings, reading=not create) as engine:
+        if not create:
+            _require_database(settings)
+        reading = not create and (settings.home.is_dir() or not works)
+        with open_engine(settings, reading=reading) as engine:
             yield engine
 
     @contextmanager
@@ -157,5 +165,18 @@ class Invocation:
             with self.client() as client:
                 yield client, None
         else:
-            with self.engine(create=create) as engine:
+            with self.engine(create=create, works=True) as engine:
                 yield KernelClient(engine.kernel), engine
+
+
+def _require_database(settings: Settings) -> None:
+    """Raises `NoDatabaseYet` or `NoHomeThere`. A database that a URL names is not looked for."""
+    home = settings.home
+    if settings.database_url is not None or (home / "engine.db").exists():
+        return
+    if "home" in settings.model_fields_set:
+        raise NoHomeThere(
+            f"there is no engine home at {str(home)!r}; correct --home or ENGINE_HOME, or start a run there with"
+            " `engine run`"
+        )
+    raise NoDatabaseYet(f"no runs in {str(home)!r} yet; start one with `engine run`, or give another --home")

@@ -18,7 +18,7 @@ def jobs() -> None:
 
 @app.command("list")
 def list_jobs(
-    ctx: typer.Context, *, limit: Annotated[int, typer.Option(min=1, help="The maximum number.")] = 100
+    ctx: typer.Context, *, limit: Annotated[int, typer.Option(min=1, max=1000, help="The maximum number.")] = 100
 ) -> None:
     """List jobs that have not ended, oldest first."""
     invocation: Invocation = ctx.obj

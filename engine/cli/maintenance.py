@@ -8,7 +8,7 @@ import typer
 from engine.bootstrap import migrations
 from engine.bootstrap.doctor import diagnose
 from engine.cli.exit_codes import ExitCode
-from engine.cli.formats import counted, parse_duration
+from engine.cli.formats import counted, parse_age
 from engine.cli.invocation import Invocation
 from engine.cli.printing import note, say, say_json
 from engine.hosts.maintenance import run_tick
@@ -20,7 +20,7 @@ app = typer.Typer(add_completion=False)
 def tick(ctx: typer.Context) -> None:
     """Claim pending runs, poll suspended stages, release stale leases, publish events, repair stuck runs."""
     invocation: Invocation = ctx.obj
-    with invocation.engine() as engine:
+    with invocation.engine(works=True) as engine:
         engine.recover()
         result = run_tick(engine.kernel, "cli")
     counts = asdict(result)
@@ -42,7 +42,7 @@ def prune(
 ) -> None:
     """Delete runs that ended long ago, with their rows and files."""
     invocation: Invocation = ctx.obj
-    age = parse_duration(older_than)
+    age = parse_age(older_than)
     with invocation.engine() as engine:
         counts = engine.prune(age)
     if invocation.json:

@@ -1,16 +1,15 @@
 """Prints text: coloured and fitted to the width on a terminal; plain, uncut and with whole ids in a pipe."""
 
-import json
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 
-from pydantic_core import to_jsonable_python
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from engine.cli.formats import one_line, printable
+from engine.cli.formats import json_text, one_line, printable
 
 COLOURS: Mapping[str, str] = {
     "PENDING": "dim",
@@ -34,17 +33,24 @@ def on_terminal() -> bool:
 
 
 def say(text: str = "") -> None:
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{printable(text)}\n")
 
 
 def note(text: str) -> None:
     """Prints to stderr, for the user and never for the pipe."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{printable(text)}\n")
     sys.stderr.flush()
 
 
+class PrintableFormatter(logging.Formatter):
+    """Formats log records for a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 def as_json(value: object) -> str:
-    return json.dumps(to_jsonable_python(value), ensure_ascii=False, indent=2)
+    return json_text(value, indent=2)
 
 
 def say_json(value: object) -> None:
@@ -56,7 +62,7 @@ def say_fields(fields: Sequence[tuple[str, object]]) -> None:
     given = [(name, str(value)) for name, value in fields if value not in {None, ""}]
     width = max((len(name) for name, _ in given), default=0)
     for name, value in given:
-        say(f"{name:<{width}}  {printable(value)}")
+        say(f"{name:<{width}}  {value}")
 
 
 def say_table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:

@@ -55,14 +55,16 @@ def run(
     """
     invocation: Invocation = ctx.obj
     invocation.refuse_with_stack(resume=resume, cloud=cloud, fake_ai=fake_ai)
-    if fake_ai:
-        invocation = ctx.with_resource(invocation.with_fake_ai(kept=not cloud))
     limit = None if timeout is None else parse_duration(timeout).total_seconds()
     if resume:
         _refuse_with_resume(given=given, config=config, idempotency_key=idempotency_key, wait=wait)
+        if fake_ai:
+            invocation = ctx.with_resource(invocation.with_fake_ai(kept=True, create=False))
         raise typer.Exit(_resume(invocation, workflow, follow=follow, timeout=limit))
     options = {"tenant": tenant, "priority": priority, "idempotency_key": idempotency_key}
     command = _command(invocation, workflow, given, config, options)
+    if fake_ai:
+        invocation = ctx.with_resource(invocation.with_fake_ai(kept=not cloud))
     if cloud:
         raise typer.Exit(run_in_cloud(invocation, command, follow=follow, timeout=limit))
     raise typer.Exit(_create(invocation, command, wait=wait, follow=follow, timeout=limit))

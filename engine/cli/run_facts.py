@@ -1,16 +1,13 @@
 """Logs, events, annotations and artifacts of a run, as text or JSON."""
 
-import json as json_lines
 import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pydantic_core import to_jsonable_python
-
 from engine.cli.documents import artifact_document, event_document
 from engine.cli.following import Events, Logs
-from engine.cli.formats import instant, size
+from engine.cli.formats import instant, json_text, size
 from engine.cli.printing import note, say, say_json, say_table
 from engine.cli.views import event_line, log_line
 from engine.domain.blob_keys import artifact_name
@@ -30,7 +27,7 @@ def say_logs(reads: Reads, run_id: str, *, stage_id: str | None, follow: float |
         say_json(Logs(reads, run_id, stage_id).new())
         return
     for log in _logs(reads, run_id, stage_id, follow=follow):
-        say(json_lines.dumps(to_jsonable_python(log), ensure_ascii=False) if json else log_line(log))
+        say(json_text(log) if json else log_line(log))
 
 
 def _logs(reads: Reads, run_id: str, stage_id: str | None, *, follow: float | None) -> Iterator[LogRecord]:
@@ -61,7 +58,7 @@ def say_annotations(found: Sequence[AnnotationRecord], *, json: bool) -> None:
             instant(row.created_at),
             row.scope_id if row.scope == "stage" else row.scope,
             row.key,
-            json_lines.dumps(row.value, ensure_ascii=False),
+            json_text(row.value),
             "/".join(part for part in (row.actor_kind, row.actor_id) if part),
         )
         for row in found

@@ -11,7 +11,6 @@ from engine.cli.formats import (
     milliseconds,
     money,
     one_line,
-    printable,
     seconds,
     short_id,
     size,
@@ -136,7 +135,7 @@ def say_output(value: Json, *, rest: str | None = None) -> None:
     lines = as_json(value).splitlines()
     cut = rest is not None and on_terminal() and len(lines) > OUTPUT_LINES
     for line in lines[:OUTPUT_LINES] if cut else lines:
-        say(printable(line))
+        say(line)
     if cut:
         say(f"… {len(lines) - OUTPUT_LINES} more lines: {rest}")
 

@@ -10,7 +10,7 @@ from engine.cli import run_facts
 from engine.cli.documents import MOST_ANNOTATIONS, export_document, run_document, run_summary
 from engine.cli.exit_codes import ExitCode
 from engine.cli.following import Follower
-from engine.cli.formats import parse_duration
+from engine.cli.formats import parse_age, parse_duration
 from engine.cli.input_values import stage_input
 from engine.cli.invocation import FakeAI, Invocation, NoDatabaseYet
 from engine.cli.printing import note, say, say_json
@@ -47,7 +47,7 @@ def list_runs(
 ) -> None:
     """List runs, newest first."""
     invocation: Invocation = ctx.obj
-    created_since = None if since is None else datetime.now(UTC) - parse_duration(since)
+    created_since = None if since is None else datetime.now(UTC) - parse_age(since)
     try:
         with invocation.client() as client:
             reads = client.reads
@@ -210,7 +210,7 @@ def rerun(
     invocation: Invocation = ctx.obj
     invocation.refuse_with_stack(fake_ai=fake_ai)
     if fake_ai:
-        invocation = ctx.with_resource(invocation.with_fake_ai(kept=True))
+        invocation = ctx.with_resource(invocation.with_fake_ai(kept=True, create=False))
     limit = None if timeout is None else parse_duration(timeout).total_seconds()
     override = None if given is None else stage_input(given)
     with invocation.client_and_engine() as (client, engine):

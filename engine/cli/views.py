@@ -62,7 +62,7 @@ class PlainView:
 
     def show(self, moment: Moment) -> None:
         for line in moment_lines(moment):
-            self._stream.write(f"{line}\n")
+            self._stream.write(f"{printable(line)}\n")
         self._stream.flush()
 
 
@@ -75,7 +75,7 @@ def moment_lines(moment: Moment) -> Iterator[str]:
 
 def log_line(log: LogRecord) -> str:
     details = {name: value for name, value in (log.metadata or {}).items() if name != "trace" and value is not None}
-    what = printable(log.message).replace("\n", "\n    ") + _details(details)
+    what = log.message.replace("\n", "\n    ") + _details(details)
     return f"{instant(log.created_at)} {log.stage_id or 'run'} {log.level} {what}"
 
 
@@ -119,7 +119,7 @@ EVENT_FORMATTERS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 def _details(details: Mapping[str, Json]) -> str:
-    return "".join(f" {name}={one_line(str(value))}" for name, value in details.items())
+    return "".join(f" {one_line(name)}={one_line(str(value))}" for name, value in details.items())
 
 
 class LiveView:
@@ -158,14 +158,16 @@ def _header(moment: Moment, width: int) -> Text:
     run = moment.run
     status = Text(run.status.value, style=COLOURS[run.status])
     run_id = run.id if width >= WIDE else run.id[:13]
-    parts = [Text(run.workflow_id, style="bold"), Text(run_id), status, Text(seconds(moment.elapsed))]
+    parts = [Text(one_line(run.workflow_id), style="bold"), Text(run_id), status, Text(seconds(moment.elapsed))]
     if run.total_cost:
         parts.append(Text(money(run.total_cost)))
     return _fitted(Text(" · ").join(parts), width)
 
 
 def _stage_lines(moment: Moment, width: int, *, with_logs: bool) -> Iterator[Text]:
-    name_width = min(_NAME_WIDTHS[width >= WIDE], max((cell_len(stage.name) for stage in moment.stages), default=0))
+    name_width = min(
+        _NAME_WIDTHS[width >= WIDE], max((cell_len(one_line(stage.name)) for stage in moment.stages), default=0)
+    )
     for _, members in groupby(moment.stages, key=lambda stage: stage.group):
         group = list(members)
         for number, stage in enumerate(group):
@@ -185,7 +187,7 @@ def _edge(number: int, count: int) -> str:
 
 def _stage_line(stage: StageNow, moment: Moment, edge: str, name_width: int, *, wide: bool) -> Text:
     style = COLOURS[stage.status]
-    name = Text(stage.name)
+    name = Text(one_line(stage.name))
     name.truncate(name_width, overflow="ellipsis", pad=True)
     line = Text(f"{edge} ").append(f"{_SIGNS[stage.status]} ", style=style).append_text(name).append(" ")
     line.append(f"{stage.status.lower():<9} ", style=style)

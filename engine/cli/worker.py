@@ -8,7 +8,7 @@ import typer
 from engine.cli.formats import counted
 from engine.cli.interruption import Interruption, say_stopping
 from engine.cli.invocation import Invocation
-from engine.cli.printing import note, say_json
+from engine.cli.printing import PrintableFormatter, note, say_json
 
 app = typer.Typer(add_completion=False)
 
@@ -25,7 +25,9 @@ def worker(
     """Work on all runs until SIGTERM or Ctrl-C; a second one stops at once."""
     invocation: Invocation = ctx.obj
     names = tuple(name for each in pools.split(",") if (name := each.strip())) or ("default",)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     with invocation.engine(create=True) as engine, Interruption() as interruption:
         recovered = engine.recover()
         host = engine.worker(slots=slots, pools=names, in_process=False)

@@ -13,6 +13,7 @@ same value, for every store. A row holds a value that may be large as one of
 import json
 import math
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -56,13 +57,25 @@ def blob_keys(stored: StoredValue | None) -> Iterator[str]:
 
 
 _WHOLE_IN_JSONB = 1e16
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+"""Characters that no store holds, and no stored text has."""
 
 
 def checked(value: Json, what: str) -> Json:
     """Copies `value` into plain JSON types. Raises `InvalidInput` with `what` and the path of the fault."""
+    try:
+        return _checked(value, what)
+    except RecursionError as error:
+        raise InvalidInput(f"{what} is nested too deeply; use fewer levels") from error
+
+
+def _checked(value: Json, what: str) -> Json:
     match value:
-        case None | bool() | int():
+        case None | bool():
+            return value
+        case int():
+            if _is_too_long(value):
+                raise InvalidInput(f"{what} is {_too_long()}; use a string")
             return value
         case float():
             if not math.isfinite(value):
@@ -72,11 +85,30 @@ def checked(value: Json, what: str) -> Json:
             _check_text(value, what)
             return str(value)
         case Mapping():
-            return {_key(key, what): checked(part, f"{what}.{key}") for key, part in value.items()}
+            return {_key(key, what): _checked(part, f"{what}.{key}") for key, part in value.items()}
         case list() | tuple():
-            return [checked(part, f"{what}[{index}]") for index, part in enumerate(value)]
+            return [_checked(part, f"{what}[{index}]") for index, part in enumerate(value)]
         case _:
             raise InvalidInput(f"{what} has the type {type(value).__name__}, which is not JSON; convert it first")
+
+
+_SURELY_SHORT = 2000
+"""Bits of a whole number that Python turns into text under any limit: the smallest is 640 digits."""
+
+
+def _is_too_long(number: int) -> bool:
+    """Whether Python refuses to turn the number into text, and so into JSON."""
+    if number.bit_length() <= _SURELY_SHORT:
+        return False
+    try:
+        str(number)
+    except ValueError:
+        return True
+    return False
+
+
+def _too_long() -> str:
+    return f"a whole number of more than {sys.get_int_max_str_digits():,} digits, which cannot be stored"
 
 
 def _portable(number: float) -> float | int:
@@ -91,7 +123,7 @@ def _key(key: object, what: str) -> str:
 
 
 def _check_text(text: str, what: str) -> None:
-    found = _UNSTORABLE.search(text)
+    found = UNSTORABLE.search(text)
     if found is None:
         return
     if found.group() == "\x00":
@@ -104,14 +136,21 @@ def plain(value: object) -> Json:
     try:
         text = json.dumps(value, default=str, allow_nan=False)
     except (TypeError, ValueError):
-        text = json.dumps(str(value))
+        text = json.dumps(_as_text(value))
     return _repaired(json.loads(text))
+
+
+def _as_text(value: object) -> str:
+    try:
+        return str(value)
+    except ValueError:
+        return f"{type(value).__name__} with {_too_long()}"
 
 
 def _repaired(value: Json) -> Json:
     match value:
         case str():
-            return _UNSTORABLE.sub("\ufffd", value)
+            return UNSTORABLE.sub("\ufffd", value)
         case float():
             return _portable(value)
         case list():
@@ -133,15 +172,15 @@ def as_json(value: object) -> Json:
 
 
 def as_readable_json(value: object) -> Json:
-    """Any value as JSON types, for logs. A part without a JSON form becomes text."""
+    """Any value as JSON types, for logs. A part without a JSON form becomes text, or the whole value does."""
     try:
         return from_json(to_json(value, serialize_unknown=True, bytes_mode="base64", inf_nan_mode="strings"))
-    except (PydanticSerializationError, ValueError):  # text with half a surrogate pair
-        return repr(value)
+    except (PydanticSerializationError, ValueError):  # text with half a surrogate pair, or too long a number
+        return _as_text(value)
 
 
 def refuse_unstorable(value: object) -> None:
-    """Raises `ValueError` for the first NaN, infinity or text with U+0000 in nested dicts, lists, tuples and sets."""
+    """Raises `ValueError` for the first NaN, infinity, too long a number or text with U+0000 in nested containers."""
     found = _unstorable({"": value})
     if found is not None:
         path, reason = found
@@ -154,6 +193,9 @@ def _unstorable(container: Any) -> tuple[str, str] | None:
         if isinstance(part, float):
             if not math.isfinite(part):
                 return str(key), "NaN and infinities cannot be stored as JSON"
+        elif isinstance(part, int):
+            if _is_too_long(part):
+                return str(key), f"{_too_long()}; use a string"
         elif isinstance(part, str):
             if "\x00" in part:
                 return str(key), "text with the character U+0000 cannot be stored"

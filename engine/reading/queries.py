@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
+from engine.definition.schemas import shortened
 from engine.domain.errors import InvalidInput
 from engine.domain.lifecycle import RunStatus
 from engine.domain.values import Json
@@ -14,6 +15,8 @@ from engine.ports.reads import Reads
 from engine.ports.transaction import AnnotationFilter, RunFilter
 
 type Limit = Annotated[int, Field(ge=1, le=1000)]
+type Number = Annotated[int, Field(ge=0, lt=2**63)]
+"""A number that every database can compare."""
 
 
 class Query(BaseModel):
@@ -53,7 +56,7 @@ class RunsLogs(OfRun):
 
 class RunsEvents(OfRun):
     read: Literal["runs.events"]
-    after: int = 0
+    after: Number = 0
     limit: Limit = 1000
 
 
@@ -67,7 +70,7 @@ class RunsAnnotations(OfRun):
     scope_id: str | None = None
     actor_id: str | None = None
     actor_kind: str | None = None
-    generation: int | None = None
+    generation: Number | None = None
     since: datetime | None = None
     until: datetime | None = None
     limit: Limit = 1000
@@ -121,7 +124,7 @@ def answer_query(document: Mapping[str, Json], reads: Reads) -> Json:
         query = _ADAPTER.validate_python(dict(document))
     except ValidationError as error:
         raise InvalidInput(
-            f"not a valid read: {document.get('read')!r}",
+            f"not a valid read: {shortened(document.get('read'))}",
             [f"{'.'.join(map(str, e['loc'])) or 'read'}: {e['msg']}" for e in error.errors()],
         ) from error
     return to_jsonable_python(_ANSWERS[type(query)](query, reads))

@@ -7,7 +7,7 @@ from typing import BinaryIO
 from engine.domain.ai_calls import AICallRecord, CallTotals
 from engine.domain.errors import InvalidInput, NotFound
 from engine.domain.records import AnnotationRecord, ArtifactRecord, JobRecord, LogRecord, OutboxRecord, RunRecord
-from engine.domain.values import Json, StoredValue
+from engine.domain.values import UNSTORABLE, Json, StoredValue
 from engine.ports.ai_calls import CallFilter
 from engine.ports.blob_store import BlobStore, load_value
 from engine.ports.persistence import Persistence
@@ -35,6 +35,8 @@ class StoredReads:
         return self._persistence.read(read)
 
     def resolve(self, prefix: str) -> str:
+        if UNSTORABLE.search(prefix):
+            raise NotFound("run", prefix)
         exact = self._persistence.read(lambda tx: tx.runs.find(prefix))
         if exact is not None:
             return exact.id

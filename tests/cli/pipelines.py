@@ -90,6 +90,16 @@ def talk(ctx: StageContext[Person]) -> int:
     return 1
 
 
+@define_stage(id="say", name="Say")
+def say(ctx: StageContext[str]) -> StageResult[dict[str, str]]:
+    """Says its input wherever a body can say something."""
+    word = ctx.input
+    ctx.log("INFO", word, **{word: word})
+    ctx.on_progress(0.5, word)
+    ctx.annotate(attributes={"decision.outcome": word}, payload={word: word}, emit_event=True)
+    return StageResult(output={word: word}, artifacts={"letter.txt": word})
+
+
 def _twin(number: int) -> Callable[[StageContext[Person]], int]:
     def body(ctx: StageContext[Person]) -> int:
         return number
@@ -108,8 +118,9 @@ waiting = define_workflow(id="waiting", name="Waiting", input=Gate).pipe(wait).b
 sleeping = define_workflow(id="sleeping", name="Sleeping", input=Gate).pipe(sleep).build()
 talking = define_workflow(id="talking", name="Talking", input=Person).pipe(talk).build()
 twins = define_workflow(id="twins", name="Twins", input=Person).parallel([left, right]).build()
+hostile = define_workflow(id="hostile", name="Hostile", input=str).pipe(say).build()
 
 WORKFLOWS = {
     each.id: f"tests.cli.pipelines:{each.id}"
-    for each in (greeting, measuring, failing, stumbling, waiting, sleeping, talking, twins)
+    for each in (greeting, measuring, failing, stumbling, waiting, sleeping, talking, twins, hostile)
 }

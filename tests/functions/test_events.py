@@ -16,6 +16,8 @@ from engine.localcloud.function_events import failed_message_ids, schedule_event
 from engine.ports.persistence import Claim, ClaimRequest, Lease
 from tests.functions.calling import RecordingAws, context, event
 
+DIGITS = "9" * 5000
+
 
 def test_the_kept_events_are_the_ones_the_engine_writes() -> None:
     assert decode_job_message(event("sqs-one-job")["Records"][0]["body"]).pool == "default"
@@ -111,6 +113,57 @@ def test_a_wrong_command_is_answered_with_what_is_wrong(engine: AwsEngine) -> No
 def test_an_event_of_no_known_kind_is_refused(engine: AwsEngine) -> None:
     with pytest.raises(InvalidInput, match="not a batch, schedule, command or read"):
         functions.maintenance.handler({"hello": 1}, context())
+
+
+@pytest.mark.parametrize("number", [DIGITS, "1e999", "[" * 100_000], ids=["long", "infinite", "deep"])
+@pytest.mark.parametrize(("handler", "name"), [("jobs", "sqs-one-job"), ("maintenance", "sqs-wake")])
+def test_a_message_with_a_number_that_nothing_holds_is_dead_lettered(
+    engine: AwsEngine, aws: RecordingAws, handler: str, name: str, number: str
+) -> None:
+    (record,) = event(name)["Records"]
+    body = f'{record["body"][:-1]},"n":{number}}}' if handler == "jobs" else _wake_with(number)
+    answer = getattr(functions, handler).handler({"Records": [record | {"body": body}]}, context())
+    assert answer == {"batchItemFailures": []}
+    (dead,) = aws.sent("send_message")
+    assert (dead["QueueUrl"], dead["MessageBody"]) == ("unread", body)
+    assert len(dead["MessageAttributes"]["reason"]["StringValue"]) < 300
+
+
+def _wake_with(number: str) -> str:
+    return f'{{"version":1,"kind":"wake","command":{{"type":"run.reconcile","workflow_run_id":"r","n":{number}}}}}'
+
+
+@pytest.mark.parametrize("field", ["input", "metadata", "priority"])
+def test_a_command_with_a_number_that_cannot_be_stored_is_refused_and_stores_nothing(
+    engine: AwsEngine, field: str
+) -> None:
+    number = 10**5000
+    wrong = event("direct-run-create")
+    wrong |= {field: {**(wrong.get(field) or {}), "n": number} if field != "priority" else number}
+    error = functions.maintenance.handler(wrong, context())["error"]
+    assert error["code"] == "INVALID_INPUT"
+    assert len(error["message"]) < 300
+    assert functions.maintenance.handler(event("direct-read"), context())["result"]["runs"] == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"after": 2**63}, {"after": 10**5000}, {"after": -1}, {"run_id": "\ud800"}, {"run_id": "\x00"}, {"limit": 10**30}],
+    ids=["too large", "too long", "negative", "half a pair", "NUL", "limit"],
+)
+def test_a_read_with_a_value_that_nothing_has_is_refused(engine: AwsEngine, wrong: Mapping[str, Any]) -> None:
+    created = functions.maintenance.handler(event("direct-run-create"), context())["result"]
+    query = {"read": "runs.events", "run_id": created["workflow_run_id"], **wrong}
+    error = functions.maintenance.handler(query, context())["error"]
+    assert error["code"] in {"INVALID_INPUT", "NOT_FOUND"}
+
+
+def test_a_long_name_of_a_read_is_shortened(engine: AwsEngine) -> None:
+    error = functions.maintenance.handler({"read": "9" * 5000}, context())["error"]
+    assert len(error["message"].splitlines()[0]) < 100
+    with pytest.raises(InvalidInput) as refused:
+        functions.maintenance.handler({"9" * 5000: 1}, context())
+    assert len(str(refused.value)) < 200
 
 
 def test_a_ghost_of_a_leased_job_looks_again_when_the_lease_ends(engine: AwsEngine, aws: RecordingAws) -> None:

@@ -53,9 +53,30 @@ JOB_ATTEMPT = Mutants(
     (
         Mutant(
             "what cannot be stored fails its stage",
-            "except InvalidInput as error:",
-            "except ZeroDivisionError as error:",
+            "except (InvalidInput, StoreError) as error:",
+            "except StoreError as error:",
             f"{FAULTS}/test_reaping.py::test_what_cannot_be_stored_fails_its_stage_with_that_cause",
+            "memory",
+        ),
+        Mutant(
+            "what the store refuses fails its stage",
+            "except (InvalidInput, StoreError) as error:",
+            "except InvalidInput as error:",
+            f"{FAULTS}/test_refused_writes.py::test_a_refused_outcome_fails_the_stage",
+            "memory",
+        ),
+        Mutant(
+            "a store that may recover fails no stage",
+            "except (StoreUnavailable, StoreBehind):",
+            "except ZeroDivisionError:",
+            f"{FAULTS}/test_refused_writes.py::test_a_store_that_may_recover_leaves_the_stage_running",
+            "memory",
+        ),
+        Mutant(
+            "an error after the commit is not swallowed",
+            "if isinstance(error, StoreError) and not was_open:",
+            "if False:",
+            f"{FAULTS}/test_refused_writes.py::test_an_error_after_the_commit_is_raised_and_changes_nothing",
             "memory",
         ),
         Mutant(
@@ -232,6 +253,20 @@ POLLS = Mutants(
             "        deps.scheduler.wake(_poll_command(stage), stage.poll_until)\n",
             "        pass\n",
             f"{KERNEL}/test_polling.py::test_a_message_that_meets_another_poller_comes_again_after_its_claim",
+            "memory",
+        ),
+        Mutant(
+            "what the store refuses fails the stage of a poll",
+            "except (InvalidInput, StoreError) as error:",
+            "except InvalidInput as error:",
+            f"{FAULTS}/test_refused_writes.py::test_a_refused_answer_of_a_poll_fails_the_stage",
+            "memory",
+        ),
+        Mutant(
+            "an error after the commit of a poll is not swallowed",
+            "if job is None or job.status is not JobStatus.SUSPENDED:",
+            "if False:",
+            f"{FAULTS}/test_refused_writes.py::test_an_error_after_the_commit_of_a_poll_is_raised",
             "memory",
         ),
     ),

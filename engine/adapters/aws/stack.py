@@ -38,12 +38,19 @@ class StackCalls:
             response = self._clients("lambda").invoke(
                 FunctionName=self._function, Payload=json.dumps(document).encode()
             )
-            answer = json.load(response["Payload"])
+            payload = response["Payload"].read()
+        answer = self._parsed(payload)
         if response.get("FunctionError"):
             raise StoreUnavailable(f"stack {self._stack!r} could not answer: {_message_of(answer)}")
         if "error" in answer:
             raise _error_of(answer["error"])
         return answer["result"]
+
+    def _parsed(self, payload: bytes) -> Any:
+        try:
+            return json.loads(payload)
+        except ValueError as error:
+            raise StoreUnavailable(f"stack {self._stack!r} gave an answer that is not JSON: {error}") from error
 
     def _find_function(self) -> str:
         with translated(f"could not look up stack {self._stack!r}"):

@@ -34,7 +34,8 @@ class FakeAIServer:
     def __init__(self, folder: Path | None = None, *, batch_seconds: float = 0.0, port: int = 0) -> None:
         self._temporary = tempfile.TemporaryDirectory() if folder is None else None
         home = folder or Path(self._temporary.name if self._temporary else ".")
-        home.mkdir(parents=True, exist_ok=True)
+        home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the engine's home, if this is the first in it
+        home.mkdir(exist_ok=True)
         self.batches = Batches(home, batch_seconds)
         kept = KeptBatches(home, batch_seconds)
         self.anthropic, self.google = AnthropicBatchesAPI(kept), GoogleBatchesAPI(kept)

@@ -150,7 +150,7 @@ def test_a_value_of_the_wrong_type_is_a_type_error_at_the_call() -> None:
         context().annotate(Decision.confidence, "high")  # type: ignore[misc]  # what this tests
 
 
-@pytest.mark.parametrize("attributes", [{"": 1}, {7: 1}, {"a" * 201: 1}, {"a": object()}, {"a": float("inf")}])
+@pytest.mark.parametrize("attributes", [{"": 1}, {7: 1}, {"a": object()}, {"a": float("inf")}])
 def test_attributes_that_cannot_be_stored_are_a_type_error_at_the_call(attributes: Any) -> None:
     with pytest.raises(TypeError, match="annotation"):
         context().annotate(attributes=attributes)
