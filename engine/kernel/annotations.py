@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from engine.domain.annotations import ActorInput, AnnotationInput, checked_annotation
+from engine.domain.annotations import ActorInput, AnnotationInput, check_texts
 from engine.domain.errors import NotFound
 from engine.domain.records import AnnotationRecord
-from engine.domain.values import Json
+from engine.domain.values import Json, checked
 from engine.kernel.deciding import known_annotations
 from engine.kernel.notifying import SAFETY_WAKE, schedule_wakeup
 from engine.ports.changes import Changes, Reason, Refused
@@ -55,15 +55,14 @@ class Annotations:
         Raises `NotFound` for an unknown run, and `InvalidInput` for a value that is not JSON or a text that is too
         long: keys, idempotency keys and the parts of an actor have at most 200 characters.
         """
-        given = checked_annotation(
-            AnnotationInput(
-                attributes=dict(attributes),
-                actor=ActorInput.model_validate(actor) if actor else None,
-                payload=payload,
-                idempotency_key=idempotency_key,
-                emit_event=emit_event,
-            )
+        given = AnnotationInput(
+            attributes=checked(attributes, "annotation"),
+            actor=ActorInput.model_validate(actor) if actor else None,
+            payload=checked(payload, "annotation payload"),
+            idempotency_key=idempotency_key,
+            emit_event=emit_event,
         )
+        check_texts(given.attributes, given.actor, given.idempotency_key)
         deps, at = self._deps, self._deps.clock.now()
         run = deps.persistence.read(lambda tx: tx.runs.get(run_id))
         blank = blank_run_annotation(run_id, at, scope=scope, scope_id=scope_id)

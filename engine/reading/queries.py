@@ -1,10 +1,10 @@
 """The read side in JSON, for remote callers: {"read": "runs.list", …}."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
 from engine.definition.schemas import shortened
@@ -14,6 +14,17 @@ from engine.domain.values import Json
 from engine.ports.reads import Reads
 from engine.ports.transaction import AnnotationFilter, RunFilter
 
+
+def _in_calendar(instant: datetime) -> datetime:
+    """An instant that every database can compare: in UTC, which most store, it has a year of the calendar too."""
+    try:
+        instant.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("in UTC this is before the year 1 or after 9999; choose another date") from error
+    return instant
+
+
+type Instant = Annotated[datetime, AfterValidator(_in_calendar)]
 type Limit = Annotated[int, Field(ge=1, le=1000)]
 type Number = Annotated[int, Field(ge=0, lt=2**63)]
 """A number that every database can compare."""
@@ -28,8 +39,8 @@ class RunsList(Query):
     statuses: frozenset[RunStatus] = frozenset()
     workflow_id: str | None = None
     tenant: str | None = None
-    created_since: datetime | None = None
-    created_until: datetime | None = None
+    created_since: Instant | None = None
+    created_until: Instant | None = None
     id_prefix: str | None = None
     cursor: str | None = None
     limit: Limit = 50
@@ -71,8 +82,8 @@ class RunsAnnotations(OfRun):
     actor_id: str | None = None
     actor_kind: str | None = None
     generation: Number | None = None
-    since: datetime | None = None
-    until: datetime | None = None
+    since: Instant | None = None
+    until: Instant | None = None
     limit: Limit = 1000
 
 

@@ -6,10 +6,9 @@ from dataclasses import replace
 from engine.domain.annotations import AnnotationInput
 from engine.domain.errors import InvalidInput
 from engine.domain.events import AnnotationCreated
+from engine.domain.limits import KEY
 from engine.domain.records import AnnotationRecord
 from engine.transitions.facts import AnnotationDraft
-
-MAX_KEY_LENGTH = 200
 
 type KnownAnnotations = frozenset[tuple[str, str]]
 """(key, idempotency key) of the annotations that are stored with the run."""
@@ -59,8 +58,8 @@ def _described(blank: AnnotationRecord, given: AnnotationInput) -> AnnotationRec
 
 
 def _checked(key: str) -> str:
-    if not key or len(key) > MAX_KEY_LENGTH or key != key.strip():
-        raise InvalidInput(f"annotation key {key!r} must be 1 to {MAX_KEY_LENGTH} characters without spaces around it")
+    if not key or len(key) > KEY or key != key.strip():
+        raise InvalidInput(f"annotation key {key!r} must be 1 to {KEY} characters without spaces around it")
     return key
 
 

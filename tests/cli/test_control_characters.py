@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,9 +13,10 @@ from rich.console import Console
 from engine.cli.exit_codes import report
 from engine.cli.following import StageNow
 from engine.cli.printing import PrintableFormatter, note
-from engine.cli.views import drawn
+from engine.cli.views import drawn, log_line
 from engine.domain.errors import InvalidInput
 from engine.domain.lifecycle import RunStatus
+from engine.domain.records import LogLevel, LogRecord
 from tests.cli.calling import Call
 
 CONTROLS = (
@@ -71,6 +73,18 @@ def test_an_error_with_control_characters_is_reported_harmless(capsys: pytest.Ca
     shown = capsys.readouterr()
     assert not RAW.search(shown.out + shown.err)
     assert json.loads(shown.out)["error"]["problems"] == [HOSTILE]
+
+
+def test_a_key_of_a_log_stays_in_its_line() -> None:
+    log = LogRecord(
+        id="1",
+        workflow_run_id="r",
+        level=LogLevel.INFO,
+        message="said",
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        metadata={"a\nb\x9b": "c\nd"},
+    )
+    assert log_line(log).endswith("run INFO said a b\N{REPLACEMENT CHARACTER}=c d")
 
 
 def test_log_records_of_a_worker_are_formatted_harmless() -> None:

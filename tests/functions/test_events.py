@@ -158,6 +158,14 @@ def test_a_read_with_a_value_that_nothing_has_is_refused(engine: AwsEngine, wron
     assert error["code"] in {"INVALID_INPUT", "NOT_FOUND"}
 
 
+@pytest.mark.parametrize("name", ["created_since", "created_until"])
+@pytest.mark.parametrize("instant", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", 1e300])
+def test_a_date_outside_the_calendar_is_refused(engine: AwsEngine, name: str, instant: str | float) -> None:
+    error = functions.maintenance.handler({"read": "runs.list", name: instant}, context())["error"]
+    assert error["code"] == "INVALID_INPUT"
+    assert f"  - runs.list.{name}: " in error["message"]
+
+
 def test_a_long_name_of_a_read_is_shortened(engine: AwsEngine) -> None:
     error = functions.maintenance.handler({"read": "9" * 5000}, context())["error"]
     assert len(error["message"].splitlines()[0]) < 100

@@ -2,9 +2,10 @@ import pytest
 
 from engine.domain.annotations import ActorInput, AnnotationInput
 from engine.domain.errors import InvalidInput
+from engine.domain.limits import KEY
 from engine.testing import FixedIds
 from engine.testing.contracts.rows import an_annotation, an_event, at
-from engine.transitions.annotations import MAX_KEY_LENGTH, annotation_drafts, needs_known, without_repeats
+from engine.transitions.annotations import annotation_drafts, needs_known, without_repeats
 from engine.transitions.facts import AnnotationDraft
 
 BLANK = an_annotation("", key="", scope="stage", scope_id="a", generation=2, value=None, created_at=at(3))
@@ -65,14 +66,14 @@ def test_an_event_tells_of_an_annotation_if_one_is_asked_for() -> None:
     assert draft.event.timestamp == at(3)
 
 
-@pytest.mark.parametrize("key", ["", " a", "a ", "a" * (MAX_KEY_LENGTH + 1)])
+@pytest.mark.parametrize("key", ["", " a", "a ", "a" * (KEY + 1)])
 def test_a_key_that_cannot_be_searched_for_is_refused(key: str) -> None:
     with pytest.raises(InvalidInput, match="annotation key"):
         drafts(AnnotationInput(attributes={key: 1}))
 
 
 def test_a_key_may_be_as_long_as_allowed() -> None:
-    assert len(drafts(AnnotationInput(attributes={"a" * MAX_KEY_LENGTH: 1}))) == 1
+    assert len(drafts(AnnotationInput(attributes={"a" * KEY: 1}))) == 1
 
 
 def test_of_annotations_under_one_idempotency_key_the_first_stays() -> None:
