@@ -83,6 +83,9 @@ def _flush_until_refused(run_id: str, deps: Deps, *, limit: int) -> FlushCounts:
     delivered_count, refusal = _emit_in_order(records, deps)
     emitted = [record.id for record in records[:delivered_count]]
     published = _mark(run_id, token, emitted, refusal, deps, all_emitted=delivered_count == len(records))
+    if published < len(emitted):
+        # Another flusher has taken the events over and may be dead, and the message of this flush may be the last one.
+        deps.scheduler.wake(_flush_command(run_id), deps.clock.now() + timedelta(seconds=CLAIM_SECONDS))
     is_dead = refusal is not None and refusal.dead
     return FlushCounts(published, failed=int(refusal is not None and not is_dead), dead_lettered=int(is_dead))
 

@@ -190,7 +190,7 @@ def test_a_late_flusher_marks_nothing_as_published(make_bench: MakeBench) -> Non
 
     sink = Slow()
     bench = make_bench(pipeline(stage()), event_sink=sink)
-    bench.create()
+    run_id = bench.create()
 
     def lose_the_claim() -> None:
         bench.clock.advance(61)
@@ -198,6 +198,9 @@ def test_a_late_flusher_marks_nothing_as_published(make_bench: MakeBench) -> Non
 
     sink.meanwhile = lose_the_claim
     assert counts(bench) == (0, 0, 0)
+    # The flusher that took the claim over may have died.
+    bench.clock.advance(60)
+    assert {"type": "outbox.flush", "workflow_run_id": run_id} in bench.wakes()
 
 
 def test_dead_letters_come_back_by_type_with_a_new_count(make_bench: MakeBench) -> None:

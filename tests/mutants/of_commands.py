@@ -283,6 +283,13 @@ PUBLISHING = Mutants(
             f"{FAULTS}/test_events_in_order.py::test_a_refused_event_holds_back_the_later_ones_of_its_run_only",
             "memory",
         ),
+        Mutant(
+            "a flusher that lost its claim looks again when the other claim has ended",
+            "    if published < len(emitted):\n",
+            "    if False:\n",
+            "tests/kernel/test_publishing.py::test_a_late_flusher_marks_nothing_as_published",
+            "memory",
+        ),
     ),
 )
 
