@@ -16,6 +16,8 @@ from engine.domain.limits import ID, KEY, at_most
 from engine.domain.values import Json
 
 MOST_AT_ONCE = 10_000
+LONGEST_THRESHOLD = 366 * 86_400.0
+"""Seconds. Longer times reach beyond the calendar."""
 
 type IdempotencyKey = Annotated[str, Field(min_length=1), at_most(KEY)]
 type Tenant = Annotated[str, Field(min_length=1), at_most(ID)]
@@ -174,7 +176,7 @@ class LeaseReapStale(Command[LeaseReapStaleResult]):
     """
 
     type: Literal["lease.reapStale"] = "lease.reapStale"
-    stale_threshold: float = Field(default=300.0, ge=300)
+    stale_threshold: float = Field(default=300.0, ge=300, le=LONGEST_THRESHOLD)
     max_releases: int = Field(default=100, ge=1, le=MOST_AT_ONCE)
 
 
@@ -188,7 +190,7 @@ class RunReapStuck(Command[RunReapStuckResult]):
     """Repair or fail RUNNING runs without an active job for `stuck_threshold` seconds."""
 
     type: Literal["run.reapStuck"] = "run.reapStuck"
-    stuck_threshold: float = Field(default=900.0, ge=0)
+    stuck_threshold: float = Field(default=900.0, ge=0, le=LONGEST_THRESHOLD)
     max_runs: int = Field(default=50, ge=1, le=MOST_AT_ONCE)
 
 

@@ -75,6 +75,14 @@ def test_a_threshold_below_the_length_of_a_lease_is_refused(make_bench: MakeBenc
         make_bench(pipeline(stage())).kernel.dispatch({"type": "lease.reapStale", "stale_threshold": 60})
 
 
+@pytest.mark.parametrize("seconds", [1e300, float("inf"), float("nan")])
+@pytest.mark.parametrize("threshold", ["lease.reapStale stale_threshold", "run.reapStuck stuck_threshold"])
+def test_a_threshold_beyond_the_calendar_is_refused(make_bench: MakeBench, threshold: str, seconds: float) -> None:
+    command, field = threshold.split()
+    with pytest.raises(InvalidInput, match=field):
+        make_bench(pipeline(stage())).kernel.dispatch({"type": command, field: seconds})
+
+
 def test_leases_of_dead_workers_are_released_at_once_and_counted(make_bench: MakeBench) -> None:
     bench = make_bench(pipeline([stage(), stage("b")]))
     run_id = bench.create()
