@@ -1,8 +1,8 @@
 """Stored values: JSON in a row, in a blob, or collected from the stages of a group.
 
 Every store can hold finite numbers, string keys, and text without U+0000 and half surrogate pairs; PostgreSQL's jsonb
-refuses the rest. It writes a float of 1e16 and more as a whole number, so `checked` makes such floats integers of the
-same value, for every store. A row holds a value that may be large as one of
+refuses the rest. It writes a float of 1e16 and more as a whole number, so `checked_document` makes such floats integers
+of the same value, for every store. A row holds a value that may be large as one of
 
 {"json": "…"}                      the value itself, up to INLINE_OUTPUT_MAX_BYTES of JSON, as text: PostgreSQL's jsonb
                                    would put keys into another order, lose the sign of -0.0, and not hold U+0000
@@ -14,7 +14,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pydantic_core import PydanticSerializationError, from_json, to_json, to_jsonable_python
@@ -69,6 +69,23 @@ def checked(value: Json, what: str) -> Json:
         raise InvalidInput(f"{what} is nested too deeply; use fewer levels") from error
 
 
+def checked_document(value: Json, what: str) -> Json:
+    """The same, for a value that a store holds as a document."""
+    return _as_in_jsonb(checked(value, what))
+
+
+def _as_in_jsonb(value: Json) -> Json:
+    match value:
+        case float():
+            return _portable(value)
+        case dict():
+            return {key: _as_in_jsonb(part) for key, part in value.items()}
+        case list():
+            return [_as_in_jsonb(part) for part in value]
+        case _:
+            return value
+
+
 def _checked(value: Json, what: str) -> Json:
     match value:
         case None | bool():
@@ -80,7 +97,7 @@ def _checked(value: Json, what: str) -> Json:
         case float():
             if not math.isfinite(value):
                 raise InvalidInput(f"{what} is {value!r}, which JSON cannot hold; use null or a string")
-            return _portable(value)
+            return value
         case str():
             _check_text(value, what)
             return str(value)
@@ -136,13 +153,13 @@ def plain(value: object) -> Json:
     try:
         text = json.dumps(value, default=str, allow_nan=False)
     except (TypeError, ValueError):
-        text = json.dumps(_as_text(value))
+        text = json.dumps(_as_text(value, str))
     return _repaired(json.loads(text))
 
 
-def _as_text(value: object) -> str:
+def _as_text(value: object, written: Callable[[object], str]) -> str:
     try:
-        return str(value)
+        return written(value)
     except ValueError:
         return f"{type(value).__name__} with {_too_long()}"
 
@@ -176,7 +193,7 @@ def as_readable_json(value: object) -> Json:
     try:
         return from_json(to_json(value, serialize_unknown=True, bytes_mode="base64", inf_nan_mode="strings"))
     except (PydanticSerializationError, ValueError):  # text with half a surrogate pair, or too long a number
-        return _as_text(value)
+        return _as_text(value, repr)
 
 
 def refuse_unstorable(value: object) -> None:

@@ -97,8 +97,8 @@ WRITE_SQL = Mutants(
         ),
         Mutant(
             "increments, SQL",
-            "t.%1$I + (added->>%1$L)::int",
-            "(added->>%1$L)::int",
+            "t.%1$I + (added->>%1$L)::%2$s",
+            "(added->>%1$L)::%2$s",
             "test_increments_and_events_of_all_are_counted",
         ),
         Mutant(

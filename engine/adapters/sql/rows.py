@@ -23,7 +23,7 @@ from engine.domain.records import (
     RunRecord,
     StageRecord,
 )
-from engine.domain.values import checked
+from engine.domain.values import checked, checked_document
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -70,7 +70,9 @@ class RecordMapping[R: "DataclassInstance"]:
         unknown = fields.keys() - self._known
         if unknown:
             raise InvalidInput(f"a {self.name} has no columns {sorted(unknown)}")
-        documents = {name: checked(fields[name], f"{self.name}.{name}") for name in self._documents if name in fields}
+        documents = {
+            name: checked_document(fields[name], f"{self.name}.{name}") for name in self._documents if name in fields
+        }
         return {**fields, **documents}
 
     @cached_property

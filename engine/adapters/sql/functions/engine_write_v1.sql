@@ -127,12 +127,12 @@ begin
     select table_name as name,
       string_agg(format('%1$I = case when changes ? %1$L then %3$s %2$s else t.%1$I end', column_name, case data_type
         when 'timestamp with time zone' then
-          format('when latest ? %1$L then greatest(t.%1$I, (latest->>%1$L)::timestamptz)', column_name)
-        when 'integer' then format('when added ? %1$L then t.%1$I + (added->>%1$L)::int', column_name) end,
+          format('when latest ? %1$L then greatest(t.%1$I, (latest->>%1$L)::timestamptz)', column_name) when 'text' then '' when 'jsonb' then ''
+        else format('when added ? %1$L then t.%1$I + (added->>%1$L)::%2$s', column_name, data_type) end,
         case data_type when 'jsonb' then format('nullif(changes->%1$L, ''null'')', column_name)
           else format('(changes->>%1$L)::%2$s', column_name, data_type) end), ', ') as sets,
-      string_agg(format(' and (not equal ? %1$L or t.%1$I is not distinct from (equal->>%1$L)::%2$s)', column_name, data_type), '')
-        as conditions
+      string_agg(format(' and (not equal ? %1$L or t.%1$I is not distinct from (equal->>%1$L)::%2$s)',
+        column_name, data_type), '') as conditions
     from information_schema.columns
     where table_schema = current_schema() and table_name in ('workflow_run', 'workflow_stage', 'job') and column_name <> 'id'
     group by table_name) as columns;
