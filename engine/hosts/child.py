@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
@@ -20,6 +21,8 @@ from engine.kernel.kernel import Kernel
 from engine.ports.job_transport import JobNotification, JobTransport
 from engine.ports.persistence import NoClaim
 from engine.ports.scheduler import Scheduler
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 type KernelFactory = Callable[[JobTransport, Scheduler], Kernel]
 
@@ -122,12 +125,21 @@ def _leave_signals_to_parent() -> None:
     """A service manager sends SIGTERM to all processes of the service, and only the parent decides what it means.
 
     The handlers do nothing. Unlike SIG_IGN they are not inherited by programs that a body starts, and forks get the
-    defaults back.
+    defaults back. A signal that comes during a fork waits until then.
     """
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
+    for number in _SIGNALS:
         signal.signal(number, _do_nothing)
-    os.register_at_fork(after_in_child=lambda: [signal.signal(number, signal.SIG_DFL) for number in numbers])
+    os.register_at_fork(
+        before=partial(signal.pthread_sigmask, signal.SIG_BLOCK, _SIGNALS),
+        after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, _SIGNALS),
+        after_in_child=_restore_signals,
+    )
+
+
+def _restore_signals() -> None:
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 def _do_nothing(_number: int, _frame: FrameType | None) -> None:

@@ -49,7 +49,7 @@ class ProcessSlot:
     def abandon(self) -> None:
         """Kills the child, and the processes that its body has started."""
         if self._process is not None and self._process.is_alive():
-            kill_group(self._process)
+            _kill_group(self._process)
 
     def _run(self) -> None:
         # The interpreter waits for child processes that are not daemons. `stop` was not called if one is left then.
@@ -162,7 +162,7 @@ class ProcessSlot:
             )
 
 
-def kill_group(process: BaseProcess) -> None:
+def _kill_group(process: BaseProcess) -> None:
     """Kills a child and its process group. The child has no group of its own in its first moments."""
     assert process.pid is not None, "the process was started"
     try:

@@ -7,12 +7,13 @@ from tests.mutants.of_ai import OF_AI
 from tests.mutants.of_commands import OF_COMMANDS
 from tests.mutants.of_databases import OF_DATABASES
 from tests.mutants.of_finishing import OF_FINISHING
+from tests.mutants.of_hosts import OF_HOSTS
 from tests.mutants.of_sql_functions import OF_SQL_FUNCTIONS
 from tests.mutants.of_stores import OF_STORES
 from tests.mutants.of_transitions import OF_TRANSITIONS
 
 ROOT = Path(__file__).parents[2]
-ALL = (*OF_FINISHING, *OF_TRANSITIONS, *OF_STORES, *OF_SQL_FUNCTIONS, *OF_DATABASES, *OF_COMMANDS, *OF_AI)
+ALL = (*OF_FINISHING, *OF_TRANSITIONS, *OF_STORES, *OF_SQL_FUNCTIONS, *OF_DATABASES, *OF_COMMANDS, *OF_HOSTS, *OF_AI)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ JOB_ATTEMPT = Mutants(
         ),
         Mutant(
             "an error after the commit is not swallowed",
-            "if isinstance(error, StoreError) and not was_open:",
+            "if isinstance(error, StoreError) and _has_ended(command.attempt.claim.job, deps):",
             "if False:",
             f"{FAULTS}/test_refused_writes.py::test_an_error_after_the_commit_is_raised_and_changes_nothing",
             "memory",

@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +15,7 @@ from engine import Stage, StageContext, define_stage, define_workflow
 
 STEPS = 12
 STEP_SECONDS = 0.02
+SLEEPER = "import os, pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(600)"
 
 
 class Work(BaseModel):
@@ -59,7 +62,7 @@ def _sleep_for_ever(ctx: StageContext[Work]) -> Work:
     with Path(ctx.input.marks).open("a") as marks:
         marks.write(f"stuck {ctx.attempt}\n")
     if ctx.attempt == 1:
-        time.sleep(600)
+        subprocess.run([sys.executable, "-c", SLEEPER, f"{ctx.input.marks}.pid"], check=True)
     return ctx.input
 
 
@@ -99,9 +102,14 @@ def _squared(number: int) -> int:
 
 
 def _use_processes(ctx: StageContext[Work]) -> Work:
-    """Uses a pool of processes, then forks a process that comes back from the body too."""
-    with multiprocessing.get_context("fork").Pool(2) as pool:
+    """Uses a pool of processes, terminates a process, then forks one that comes back from the body too."""
+    forked = multiprocessing.get_context("fork")
+    with forked.Pool(2) as pool:
         squares = pool.map(_squared, [1, 2, 3])
+    sleeper = forked.Process(target=time.sleep, args=(600,))
+    sleeper.start()
+    sleeper.terminate()
+    sleeper.join()
     if os.fork() == 0:
         return ctx.input
     os.wait()

@@ -12,8 +12,9 @@ import pytest
 
 from engine.domain.lifecycle import ENDED_RUNS, RunStatus, StageStatus
 from engine.kernel import RunCreate
+from engine.ports.reads import RunView
 from engine.settings import Settings
-from tests.processes.engine_process import ROOT, EngineHome, kill, wait_until
+from tests.processes.engine_process import ROOT, EngineHome, HomeReads, kill, wait_until
 from tests.support.postgres import PostgresServer
 
 RUNS = 400
@@ -44,6 +45,19 @@ def create(home: EngineHome, workflow_id: str, runs: int = 1) -> list[str]:
     with open_engine(settings) as engine:
         command = RunCreate(workflow_id=workflow_id, input={"marks": str(home.folder / "marks")}, start=True)
         return [engine.kernel.dispatch(command).workflow_run_id for _ in range(runs)]
+
+
+def is_alive(pid: str) -> bool:
+    """False for a zombie, which nobody waits for."""
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def ended(reads: HomeReads, run_id: str) -> RunView:
+    wait_until(lambda: reads.run(run_id).run.status in ENDED_RUNS, "the run's end")
+    return reads.run(run_id)
 
 
 @pytest.mark.failure(29)
@@ -77,8 +91,7 @@ def test_a_body_that_holds_the_interpreter_keeps_its_lease(tmp_path: Path) -> No
     home = EngineHome(tmp_path)
     (run_id,) = create(home, "hogging")
     with workers(home), home.reads() as reads:
-        wait_until(lambda: reads.run(run_id).run.status in ENDED_RUNS, "the run's end")
-        view = reads.run(run_id)
+        view = ended(reads, run_id)
     assert view.run.status is RunStatus.COMPLETED
     assert [job.attempt for job in view.jobs] == [1]
 
@@ -87,8 +100,7 @@ def test_a_sync_body_past_its_timeout_is_ended_and_tried_again(tmp_path: Path) -
     home = EngineHome(tmp_path)
     (run_id,) = create(home, "stuck")
     with workers(home), home.reads() as reads:
-        wait_until(lambda: reads.run(run_id).run.status in ENDED_RUNS, "the run's end")
-        view = reads.run(run_id)
+        view = ended(reads, run_id)
         events = reads.events(run_id)
     assert view.run.status is RunStatus.COMPLETED
     failures = [event.payload["error_code"] for event in events if event.event_type == "stage:failed"]
@@ -96,13 +108,21 @@ def test_a_sync_body_past_its_timeout_is_ended_and_tried_again(tmp_path: Path) -
     assert (tmp_path / "marks").read_text() == "stuck 1\nstuck 2\n"
 
 
+def test_the_processes_of_a_body_past_its_timeout_are_ended_too(tmp_path: Path) -> None:
+    home = EngineHome(tmp_path)
+    (run_id,) = create(home, "stuck")
+    with workers(home), home.reads() as reads:
+        ended(reads, run_id)
+        pid = (tmp_path / "marks.pid").read_text()
+        wait_until(lambda: not is_alive(pid), "the end of the body's process")
+
+
 def test_a_body_that_kills_its_process_fails_the_run_after_its_last_attempt(tmp_path: Path) -> None:
     """A worker survives what its slots die of, and a poison job does not come back for ever."""
     home = EngineHome(tmp_path)
     (run_id,) = create(home, "poison")
     with workers(home), home.reads() as reads:
-        wait_until(lambda: reads.run(run_id).run.status in ENDED_RUNS, "the run's end")
-        view = reads.run(run_id)
+        view = ended(reads, run_id)
         assert view.run.status is RunStatus.FAILED
         assert view.run.failure_code == "LEASE_EXPIRED"
         (after,) = create(home, "slow")
@@ -119,7 +139,7 @@ def test_a_stopped_worker_finishes_its_body_and_releases_the_rest(tmp_path: Path
         stages = {stage.stage_id: stage.status for stage in reads.run(run_id).stages}
         assert stages["first"] is StageStatus.COMPLETED
         with workers(home):
-            wait_until(lambda: reads.run(run_id).run.status in ENDED_RUNS, "the run's end")
+            ended(reads, run_id)
         assert [job.attempt for job in reads.run(run_id).jobs] == [1, 1, 1, 1, 1]
 
 
@@ -133,8 +153,7 @@ def test_the_leases_of_a_killed_worker_are_released_by_the_tick_of_another(tmp_p
     with workers(home), home.reads() as reads:
         wait_until(lambda: len(list((tmp_path / ".engine").rglob("*.lock"))) == 2, "the start of another worker")
         kill(killed)
-        wait_until(lambda: reads.run(run_id).run.status in ENDED_RUNS, "the run's end")
-        view = reads.run(run_id)
+        view = ended(reads, run_id)
     assert (view.run.status, view.jobs[0].attempt) == (RunStatus.COMPLETED, 2)
 
 
@@ -144,8 +163,7 @@ def test_a_body_may_start_processes_and_fork(tmp_path: Path) -> None:
     home = EngineHome(tmp_path)
     with workers(home), home.reads() as reads:
         (run_id,) = create(home, "forking")
-        wait_until(lambda: reads.run(run_id).run.status in ENDED_RUNS, "the run's end")
-        view = reads.run(run_id)
+        view = ended(reads, run_id)
         assert view.stages[0].error_message is None
         assert reads.value(view.run.output)["done"] == ["1", "4", "9"]
         events = [event.event_type for event in reads.events(run_id)]
@@ -169,7 +187,7 @@ def test_a_body_survives_a_sigterm_to_all_processes_of_the_worker(tmp_path: Path
         first = next(stage for stage in reads.run(run_id).stages if stage.stage_id == "first")
         assert first.status is StageStatus.COMPLETED
         with workers(home):
-            wait_until(lambda: reads.run(run_id).run.status in ENDED_RUNS, "the run's end")
+            ended(reads, run_id)
         assert {job.attempt for job in reads.run(run_id).jobs} == {1}
 
 
