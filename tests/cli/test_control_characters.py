@@ -37,6 +37,7 @@ def hostile(engine: Call) -> str:
     return str(answer.json["run_id"])
 
 
+@pytest.mark.failure(89)
 @pytest.mark.parametrize("command", ["show", "watch", "logs", "events", "annotations", "artifacts", "cost", "export"])
 @pytest.mark.parametrize("output", ["text", "json"])
 def test_what_a_run_stores_is_shown_harmless(engine: Call, hostile: str, command: str, output: str) -> None:
@@ -75,6 +76,7 @@ def test_an_error_with_control_characters_is_reported_harmless(capsys: pytest.Ca
     assert json.loads(shown.out)["error"]["problems"] == [HOSTILE]
 
 
+@pytest.mark.failure(89)
 def test_a_key_of_a_log_stays_in_its_line() -> None:
     log = LogRecord(
         id="1",

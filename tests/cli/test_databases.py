@@ -38,6 +38,7 @@ def test_a_database_that_does_not_answer_shows_no_password(engine: Call, monkeyp
     assert "s3cret" not in answer.err + answer.out
 
 
+@pytest.mark.failure(90)
 @pytest.mark.parametrize("command", [("migrate",), ("run", "greeting", "--input", '{"name": "Ada"}')])
 @pytest.mark.parametrize("fake_ai", [False, True])
 def test_the_home_is_private(engine: Call, folder: Path, command: tuple[str, ...], fake_ai: bool) -> None:

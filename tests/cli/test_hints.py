@@ -58,10 +58,12 @@ def test_a_database_given_as_an_option_is_part_of_what_is_proposed(engine: Call,
     assert engine("runs", "show", hint[-1]).code == 2
 
 
-def test_a_password_is_not_shown() -> None:
-    url = "postgresql://me:se%20cret@localhost/db"
-    assert without_password(url) == "postgresql://me:***@localhost/db"
-    assert without_password("postgresql://me@localhost/db") == "postgresql://me@localhost/db"
+@pytest.mark.failure(88)
+@pytest.mark.parametrize("around", ["", '"', " "])
+def test_a_password_is_not_shown(around: str) -> None:
+    url = f"{around}postgresql://me:se%20cret@localhost/db{around}"
+    assert without_password(url) == "postgresql+pg8000://me:***@localhost/db"
+    assert without_password("postgresql://me@localhost/db") == "postgresql+pg8000://me@localhost/db"
     assert "cret" not in Invocation(database_url=url).command
 
 

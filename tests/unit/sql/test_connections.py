@@ -109,6 +109,7 @@ def test_readers_of_an_embedded_database_do_not_wait_for_a_writer(tmp_path: Path
     persistence.close()
 
 
+@pytest.mark.failure(90)
 @pytest.mark.parametrize("mode", [0o022, 0o000])
 def test_an_embedded_database_is_private(tmp_path: Path, mode: int) -> None:
     before = os.umask(mode)

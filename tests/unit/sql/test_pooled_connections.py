@@ -151,6 +151,7 @@ def break_off_an_answer(persistence: SqlPersistence) -> None:
 BREAKS = (break_in_a_reading, break_in_a_transaction, break_in_a_decision, break_in_a_claim, break_off_an_answer)
 
 
+@pytest.mark.failure(67)
 @pytest.mark.parametrize("break_a_statement", BREAKS)
 def test_after_a_statement_that_broke_half_way_nobody_gets_somebody_elses_results(
     url: str, break_a_statement: Callable[[SqlPersistence], None]
