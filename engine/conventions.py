@@ -13,7 +13,8 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
 from engine.domain.errors import DefinitionError
-from engine.domain.limits import KEY, shortened
+from engine.domain.limits import KEY
+from engine.domain.shortened import shortened
 from engine.domain.values import Json
 
 __all__ = ["Actor", "Approval", "Decision", "Revision", "Trigger", "TypedKey", "typed_key"]

@@ -9,8 +9,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from engine.adapters.aws.job_message import UndecodableMessage, decode_wake
 from engine.adapters.aws.queue_messages import retry_delay
-from engine.definition.schemas import shortened
 from engine.domain.errors import EngineError, InvalidInput, NotFound, RefusedError, StoreError
+from engine.domain.shortened import shortened
 from engine.hosts.serverless import ServerlessHost
 from engine.reading.queries import answer_query
 from functions.metering import Metric, measure, metrics

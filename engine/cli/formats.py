@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pydantic_core import to_jsonable_python
 
 from engine.domain.errors import InvalidInput
-from engine.domain.foreign_json import shown
+from engine.domain.shortened import shortened
 
 SHORT_ID = 13
 """Characters of a UUIDv7 that hold its millisecond; runs of the same millisecond need more."""
@@ -23,11 +23,11 @@ def parse_duration(text: str) -> timedelta:
     """`90d`, `12h`, `30m`, `45s`, `2w`; a plain number is seconds. Raises `InvalidInput`."""
     match = _DURATION.fullmatch(text.strip().lower())
     if match is None:
-        raise InvalidInput(f"{shown(text)} is not a duration; write a number and s, m, h, d or w, such as 90d")
+        raise InvalidInput(f"{shortened(text)} is not a duration; write a number and s, m, h, d or w, such as 90d")
     try:
         return timedelta(seconds=float(match[1]) * _UNITS[match[2] or "s"])
     except OverflowError as error:
-        raise InvalidInput(f"{shown(text)} is too long a duration; write fewer days") from error
+        raise InvalidInput(f"{shortened(text)} is too long a duration; write fewer days") from error
 
 
 def parse_age(text: str) -> timedelta:
@@ -36,7 +36,7 @@ def parse_age(text: str) -> timedelta:
     try:
         datetime.now(UTC) - age
     except OverflowError as error:
-        raise InvalidInput(f"{shown(text)} ago is before the year 1; write fewer days") from error
+        raise InvalidInput(f"{shortened(text)} ago is before the year 1; write fewer days") from error
     return age
 
 

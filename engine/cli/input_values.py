@@ -16,7 +16,8 @@ from typing import Any
 
 from engine.definition.workflow import Workflow
 from engine.domain.errors import InvalidInput
-from engine.domain.foreign_json import read_json, shown
+from engine.domain.foreign_json import read_json
+from engine.domain.shortened import shortened
 from engine.domain.values import Json, checked
 
 type AnyWorkflow = Workflow[Any, Any]
@@ -45,7 +46,7 @@ def run_config(given: str | None, workflow: AnyWorkflow) -> dict[str, dict[str, 
     """The given options, validated against the workflow. Raises `InvalidInput`."""
     value = {} if given is None else _value_of(given, "--config", _no_file)
     if not isinstance(value, dict):
-        raise InvalidInput(f"--config is {shown(json.dumps(value))}; give an object with the options of each stage")
+        raise InvalidInput(f"--config is {shortened(json.dumps(value))}; give an object with the options of each stage")
     workflow.validate_config(value)
     return value
 
@@ -85,12 +86,12 @@ def _is_json(given: str) -> bool:
 def _from_file(given: str, option: str, of_file: OfFile) -> Json:
     path = _existing_file(given, option)
     if path.suffix.lower() == ".json":
-        what = f"{option}: {shown(given)}"
+        what = f"{option}: {shortened(given)}"
         return read_json(_text(path, option), what)
     value = of_file(path)
     if value is None:
         raise InvalidInput(
-            f"{option}: {shown(given)} is not a .json file, and no file of another kind is accepted here"
+            f"{option}: {shortened(given)} is not a .json file, and no file of another kind is accepted here"
         )
     return value
 
@@ -101,11 +102,13 @@ def _existing_file(given: str, option: str) -> Path:
         is_folder, exists = path.is_dir(), path.exists()
     except (OSError, RuntimeError) as error:  # too long a name; a home folder of nobody
         reason = error.strerror if isinstance(error, OSError) else error
-        raise InvalidInput(f"{option}: {shown(given)} is not JSON, and no file can be read there: {reason}") from error
+        raise InvalidInput(
+            f"{option}: {shortened(given)} is not JSON, and no file can be read there: {reason}"
+        ) from error
     if is_folder:
-        raise InvalidInput(f"{option}: {shown(given)} is a folder; name a file")
+        raise InvalidInput(f"{option}: {shortened(given)} is a folder; name a file")
     if not exists:
-        raise InvalidInput(f"{option}: there is no file {shown(given)}, and it is not JSON either")
+        raise InvalidInput(f"{option}: there is no file {shortened(given)}, and it is not JSON either")
     return path
 
 

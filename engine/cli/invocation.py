@@ -9,7 +9,6 @@ from enum import StrEnum
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
 
 import typer
 
@@ -44,8 +43,9 @@ def program() -> Path:
 
 def without_password(url: str) -> str:
     """The URL for display, with `***` for its password."""
-    password = urlsplit(url).password
-    return url if password is None else url.replace(f":{password}@", ":***@", 1)
+    from engine.adapters.sql.database_url import parse_url  # noqa: PLC0415 — brings the database libraries
+
+    return parse_url(url).render_as_string(hide_password=True)
 
 
 class NoDatabaseYet(InvalidInput):

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from reprlib import Repr
 from typing import Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -10,6 +9,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticSerializationError, to_json
 
+from engine.domain.shortened import shortened
 from engine.domain.values import Json, refuse_unstorable
 
 SHOWN_PROBLEMS = 20
@@ -127,12 +127,3 @@ def _problem(detail: Any) -> str:
     path = ".".join(str(step) for step in detail["loc"]) or "(value)"
     got = "" if detail["type"] == "missing" else f" (got {shortened(detail['input'])})"
     return f"{path}: {detail['msg']}{got}"
-
-
-def shortened(value: object) -> str:
-    """A value for a message, at most 80 characters."""
-    try:
-        brief = Repr(maxstring=60, maxother=60, maxdict=4, maxlist=4, maxlevel=2).repr(value)
-    except ValueError:  # a number that Python refuses to write
-        brief = f"{type(value).__name__} with too long a number"
-    return brief if len(brief) <= 80 else f"{brief[:79]}…"

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from engine.domain.errors import DefinitionError, UnknownStage
-from engine.domain.limits import ID, shortened
+from engine.domain.limits import ID
+from engine.domain.shortened import shortened
 
 ID_RULE = f"lowercase letters and digits, words joined by - or _, at most {ID} characters"
 _PATTERN = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*")

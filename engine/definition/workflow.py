@@ -11,9 +11,10 @@ from pydantic_core import to_json
 
 from engine.definition.budget import Budget
 from engine.definition.drawing import describe, to_mermaid
-from engine.definition.schemas import Misfit, Schema, accepted_keys, shortened
+from engine.definition.schemas import Misfit, Schema, accepted_keys
 from engine.definition.stage import Stage
 from engine.domain.errors import InvalidInput, UnknownStage
+from engine.domain.shortened import shortened
 from engine.domain.values import Json
 
 type Group = tuple[Stage[Any, Any, Any], ...]

@@ -5,8 +5,8 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from engine.domain.errors import InvalidInput
 from engine.domain.limits import KEY, check_length
-from engine.domain.values import checked
 
 
 class ActorInput(BaseModel):
@@ -43,17 +43,12 @@ class Author(Protocol):
 
 
 def check_texts(keys: Iterable[str], actor: Author | None, idempotency_key: str | None) -> None:
-    """Raises `InvalidInput` for the first text that is too long for a key."""
+    """Raises `InvalidInput` for the first text that is too long, and for a key that nobody could search for."""
     for key in keys:
         check_length("annotation key", key, KEY)
+        if not key or key != key.strip():
+            raise InvalidInput(f"annotation key {key!r} must be 1 to {KEY} characters without spaces around it")
     check_length("annotation idempotency_key", idempotency_key or "", KEY)
     if actor is not None:
         for part in ("kind", "id", "version"):
             check_length(f"annotation actor.{part}", getattr(actor, part) or "", KEY)
-
-
-def checked_annotation(given: AnnotationInput) -> AnnotationInput:
-    """The annotation with JSON values. Raises `InvalidInput` for other values, and for a text that is too long."""
-    check_texts(given.attributes, given.actor, given.idempotency_key)
-    attributes, payload = checked(given.attributes, "annotation"), checked(given.payload, "annotation payload")
-    return given.model_copy(update={"attributes": attributes, "payload": payload})

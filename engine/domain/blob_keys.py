@@ -5,8 +5,9 @@ import re
 from urllib.parse import quote
 
 from engine.domain.errors import InvalidBlobKey
-from engine.domain.limits import NAME, shortened
+from engine.domain.limits import NAME
 from engine.domain.records import RunRecord, StageRecord
+from engine.domain.shortened import shortened
 
 ROOT = "workflow-v2"
 

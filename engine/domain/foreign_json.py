@@ -5,9 +5,8 @@ import sys
 from functools import partial
 
 from engine.domain.errors import InvalidInput
+from engine.domain.shortened import shortened
 from engine.domain.values import Json
-
-MOST_SHOWN = 60
 
 
 def read_json(text: str, what: str) -> Json:
@@ -19,16 +18,11 @@ def read_json(text: str, what: str) -> Json:
         return json.loads(text, parse_int=partial(_whole_number, what=what))
     except json.JSONDecodeError as error:
         line = text.split("\n")[error.lineno - 1]  # the JSON parser counts lines like this
-        near = f" near {shown(line[max(0, error.colno - 21) :])}" if line else ""
+        near = f" near {shortened(line[max(0, error.colno - 21) :])}" if line else ""
         where = f"line {error.lineno}, column {error.colno}"
         raise InvalidInput(f"{what} is not JSON: {error.msg} at {where}{near}") from error
     except RecursionError as error:
         raise InvalidInput(f"{what} is not usable JSON: it is nested too deeply") from error
-
-
-def shown(text: str) -> str:
-    """The text in quotes for a message, at most 60 characters of it."""
-    return repr(text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 1]}…")
 
 
 def _whole_number(digits: str, *, what: str) -> int:
@@ -36,6 +30,6 @@ def _whole_number(digits: str, *, what: str) -> int:
         return int(digits)
     except ValueError as error:
         raise InvalidInput(
-            f"{what} has the number {shown(digits)} of {len(digits.lstrip('-')):,} digits; whole numbers have at most "
-            f"{sys.get_int_max_str_digits():,}, so write it as a string"
+            f"{what} has the number {shortened(digits)} of {len(digits.lstrip('-')):,} digits; whole numbers have at "
+            f"most {sys.get_int_max_str_digits():,}, so write it as a string"
         ) from error

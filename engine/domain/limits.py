@@ -7,6 +7,7 @@ texts fit into each index together, and they hold for every store.
 from pydantic import AfterValidator, ValidationInfo
 
 from engine.domain.errors import InvalidInput
+from engine.domain.shortened import shortened
 
 INDEX_ROW_BYTES = 2_704
 
@@ -21,13 +22,6 @@ TOPIC = 500
 
 NAME = 1_024
 """Names of artifacts and of results of `ctx.once`."""
-
-SHOWN = 60
-
-
-def shortened(text: str) -> str:
-    """The text for a message."""
-    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}…")
 
 
 def check_length(what: str, text: str, limit: int) -> str:

@@ -1,8 +1,8 @@
 """Stored values: JSON in a row, in a blob, or collected from the stages of a group.
 
 Every store can hold finite numbers, string keys, and text without U+0000 and half surrogate pairs; PostgreSQL's jsonb
-refuses the rest. It writes a float of 1e16 and more as a whole number, so `checked_document` makes such floats integers
-of the same value, for every store. A row holds a value that may be large as one of
+refuses the rest. It writes a float of 1e16 and more as a whole number, so in documents such floats become integers of
+the same value, for every store. A row holds a value that may be large as one of
 
 {"json": "…"}                      the value itself, up to INLINE_OUTPUT_MAX_BYTES of JSON, as text: PostgreSQL's jsonb
                                    would put keys into another order, lose the sign of -0.0, and not hold U+0000
@@ -61,32 +61,18 @@ UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """Characters that no store holds, and no stored text has."""
 
 
-def checked(value: Json, what: str) -> Json:
-    """Copies `value` into plain JSON types. Raises `InvalidInput` with `what` and the path of the fault."""
+def checked(value: Json, what: str, *, is_document: bool = False) -> Json:
+    """Copies `value` into plain JSON types. Raises `InvalidInput` with `what` and the path of the fault.
+
+    `is_document`: the value is the whole of a column, which jsonb holds in PostgreSQL.
+    """
     try:
-        return _checked(value, what)
+        return _checked(value, what, is_document=is_document)
     except RecursionError as error:
         raise InvalidInput(f"{what} is nested too deeply; use fewer levels") from error
 
 
-def checked_document(value: Json, what: str) -> Json:
-    """The same, for a value that a store holds as a document."""
-    return _as_in_jsonb(checked(value, what))
-
-
-def _as_in_jsonb(value: Json) -> Json:
-    match value:
-        case float():
-            return _portable(value)
-        case dict():
-            return {key: _as_in_jsonb(part) for key, part in value.items()}
-        case list():
-            return [_as_in_jsonb(part) for part in value]
-        case _:
-            return value
-
-
-def _checked(value: Json, what: str) -> Json:
+def _checked(value: Json, what: str, *, is_document: bool) -> Json:
     match value:
         case None | bool():
             return value
@@ -97,14 +83,16 @@ def _checked(value: Json, what: str) -> Json:
         case float():
             if not math.isfinite(value):
                 raise InvalidInput(f"{what} is {value!r}, which JSON cannot hold; use null or a string")
-            return value
+            return _portable(value) if is_document else value
         case str():
             _check_text(value, what)
             return str(value)
         case Mapping():
-            return {_key(key, what): _checked(part, f"{what}.{key}") for key, part in value.items()}
+            return {
+                _key(key, what): _checked(part, f"{what}.{key}", is_document=is_document) for key, part in value.items()
+            }
         case list() | tuple():
-            return [_checked(part, f"{what}[{index}]") for index, part in enumerate(value)]
+            return [_checked(part, f"{what}[{index}]", is_document=is_document) for index, part in enumerate(value)]
         case _:
             raise InvalidInput(f"{what} has the type {type(value).__name__}, which is not JSON; convert it first")
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from engine.domain.annotations import ActorInput, AnnotationInput, check_texts
+from engine.domain.annotations import ActorInput, AnnotationInput
 from engine.domain.errors import NotFound
 from engine.domain.records import AnnotationRecord
 from engine.domain.values import Json, checked
@@ -62,7 +62,6 @@ class Annotations:
             idempotency_key=idempotency_key,
             emit_event=emit_event,
         )
-        check_texts(given.attributes, given.actor, given.idempotency_key)
         deps, at = self._deps, self._deps.clock.now()
         run = deps.persistence.read(lambda tx: tx.runs.get(run_id))
         blank = blank_run_annotation(run_id, at, scope=scope, scope_id=scope_id)

@@ -13,6 +13,7 @@ from engine.domain.annotations import AnnotationInput
 from engine.domain.errors import InvalidInput
 from engine.domain.lifecycle import RunStatus
 from engine.domain.limits import ID, KEY, at_most
+from engine.domain.shortened import shortened
 from engine.domain.values import Json
 
 MOST_AT_ONCE = 10_000
@@ -263,6 +264,6 @@ def parse_command(document: Mapping[str, Json]) -> AnyCommand:
         return _ADAPTER.validate_python(dict(document))
     except ValidationError as error:
         raise InvalidInput(
-            f"not a valid command: {document.get('type')!r}",
+            f"not a valid command: {shortened(document.get('type'))}",
             [f"{'.'.join(str(part) for part in e['loc']) or 'command'}: {e['msg']}" for e in error.errors()],
         ) from error

@@ -8,7 +8,8 @@ from typing import Any, overload
 
 from engine.domain.errors import DefinitionError
 from engine.domain.events import EVENT_TYPES, Event
-from engine.domain.limits import ID, shortened
+from engine.domain.limits import ID
+from engine.domain.shortened import shortened
 from engine.ports.event_sink import EventSink, PartiallyDelivered
 
 type Handle = Callable[[Any], Any]

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
-from engine.definition.schemas import shortened
 from engine.domain.errors import InvalidInput
 from engine.domain.lifecycle import RunStatus
+from engine.domain.shortened import shortened
 from engine.domain.values import Json
 from engine.ports.reads import Reads
 from engine.ports.transaction import AnnotationFilter, RunFilter

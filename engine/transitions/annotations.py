@@ -3,10 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from engine.domain.annotations import AnnotationInput
-from engine.domain.errors import InvalidInput
+from engine.domain.annotations import AnnotationInput, check_texts
 from engine.domain.events import AnnotationCreated
-from engine.domain.limits import KEY
 from engine.domain.records import AnnotationRecord
 from engine.transitions.facts import AnnotationDraft
 
@@ -37,9 +35,13 @@ def without_repeats(
 def annotation_drafts(
     given: AnnotationInput, blank: AnnotationRecord, *, workflow_id: str, new_id: Callable[[], str]
 ) -> tuple[AnnotationDraft, ...]:
-    """One draft for each attribute that is not None; run, scope and generation come from `blank`."""
+    """One draft for each attribute that is not None; run, scope and generation come from `blank`.
+
+    Raises `InvalidInput` for a key or another text that cannot be stored.
+    """
+    check_texts(given.attributes, given.actor, given.idempotency_key)
     return tuple(
-        _draft(replace(_described(blank, given), id=new_id(), key=_checked(key), value=value), given, workflow_id)
+        _draft(replace(_described(blank, given), id=new_id(), key=key, value=value), given, workflow_id)
         for key, value in given.attributes.items()
         if value is not None
     )
@@ -55,12 +57,6 @@ def _described(blank: AnnotationRecord, given: AnnotationInput) -> AnnotationRec
         payload=given.payload,
         idempotency_key=given.idempotency_key,
     )
-
-
-def _checked(key: str) -> str:
-    if not key or len(key) > KEY or key != key.strip():
-        raise InvalidInput(f"annotation key {key!r} must be 1 to {KEY} characters without spaces around it")
-    return key
 
 
 def _draft(record: AnnotationRecord, given: AnnotationInput, workflow_id: str) -> AnnotationDraft:

@@ -1,5 +1,6 @@
 """Stores that do more around each transaction than the store they wrap."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,10 +15,10 @@ from engine.ports.transaction import RunFilter, Tx
 from tests.kernel.ports import WrappedPersistence
 
 
-class _AroundTransactions(WrappedPersistence):
+class _AroundTransactions(WrappedPersistence, ABC):
+    @abstractmethod
     def around[T](self, transaction: Callable[[], T], *, may_repeat: bool) -> T:
         """Runs the transaction. Stores repeat those that `may_repeat` when they do not know whether they happened."""
-        raise NotImplementedError
 
     def transact[T](self, work: Callable[[Tx], T]) -> T:
         return self.around(lambda: self.inner.transact(work), may_repeat=False)

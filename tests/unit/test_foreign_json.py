@@ -6,9 +6,10 @@ from collections.abc import Callable
 import pytest
 from pydantic import BaseModel
 
-from engine.definition.schemas import Misfit, Schema, shortened
+from engine.definition.schemas import Misfit, Schema
 from engine.domain.errors import InvalidInput
 from engine.domain.foreign_json import read_json
+from engine.domain.shortened import shortened
 from engine.domain.values import Json, as_json, as_readable_json, checked, json_text, plain
 
 LONGEST = 10**4300 - 1
@@ -66,8 +67,8 @@ def test_a_message_can_name_a_number_that_is_too_long() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("9" * 5000, f"it has the number '{'9' * 59}…' of 5,000 digits; whole numbers have at most 4,300"),
-        (f'{{"n": -{"9" * 4301}}}', f"it has the number '-{'9' * 58}…' of 4,301 digits"),
+        ("9" * 5000, f"it has the number '{'9' * 60}…' of 5,000 digits; whole numbers have at most 4,300"),
+        (f'{{"n": -{"9" * 4301}}}', f"it has the number '-{'9' * 59}…' of 4,301 digits"),
         ("[" * 100_000, "it is not usable JSON: it is nested too deeply"),
         ('{\n"n":: 1}', "it is not JSON: Expecting value at line 2, column 5 near '\"n\":: 1}'"),
     ],

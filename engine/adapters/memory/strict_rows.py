@@ -8,7 +8,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from engine.domain.errors import InvalidInput
-from engine.domain.values import checked, checked_document
+from engine.domain.values import checked
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -37,7 +37,7 @@ def checked_columns(values: Mapping[str, Any], columns: Columns, kind: str) -> d
 
 def _value(value: Any, types: tuple[type, ...] | None, what: str) -> Any:
     if types is None:
-        return _unicode(checked_document(value, what), what)
+        return _unicode(checked(value, what, is_document=True), what)
     if isinstance(value, int) and float in types:
         return float(value)
     if not isinstance(value, types):

@@ -23,7 +23,7 @@ from engine.domain.records import (
     RunRecord,
     StageRecord,
 )
-from engine.domain.values import checked, checked_document
+from engine.domain.values import checked
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -71,7 +71,9 @@ class RecordMapping[R: "DataclassInstance"]:
         if unknown:
             raise InvalidInput(f"a {self.name} has no columns {sorted(unknown)}")
         documents = {
-            name: checked_document(fields[name], f"{self.name}.{name}") for name in self._documents if name in fields
+            name: checked(fields[name], f"{self.name}.{name}", is_document=True)
+            for name in self._documents
+            if name in fields
         }
         return {**fields, **documents}
 

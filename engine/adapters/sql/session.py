@@ -11,7 +11,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from engine.adapters.sql.rows import AnyRow
 from engine.adapters.sql.store_time import READ_NOW
 from engine.domain.errors import InvalidInput, StoreError
-from engine.domain.foreign_json import shown
+from engine.domain.shortened import shortened
 from engine.ports.clock import Clock
 
 type Parameters = Mapping[str, Any]
@@ -70,8 +70,8 @@ class Session:
             raise
         except UnicodeEncodeError as error:
             raise InvalidInput(
-                f"{shown(error.object)} contains half a surrogate pair, as bytes that are not UTF-8 become; no record"
-                " has such a text"
+                f"{shortened(error.object)} contains half a surrogate pair, as bytes that are not UTF-8 become; "
+                "no record has such a text"
             ) from error
 
     def _refuse_writing(self) -> None:

@@ -22,7 +22,7 @@ from engine.adapters.sql.transaction import SqlTx
 from engine.domain.errors import InvalidInput, StoreError
 from engine.domain.lifecycle import JobStatus
 from engine.domain.records import JobRecord, OutboxRecord
-from engine.domain.values import checked, checked_document, json_text
+from engine.domain.values import checked, json_text
 from engine.ports.changes import (
     PASSED,
     AtLeast,
@@ -276,7 +276,7 @@ def _reader(column_type: object) -> Callable[[Any], Any]:
 
 
 def _document_text(value: Any, what: str) -> str:
-    return json_text(checked_document(value, what))
+    return json_text(checked(value, what, is_document=True))
 
 
 def _instant_text(value: datetime, what: str = "a time") -> str:

@@ -118,12 +118,15 @@ def finish(command: JobFinish, deps: Deps) -> Finished:
     except (StoreUnavailable, StoreBehind):
         raise
     except (InvalidInput, StoreError) as error:
-        job = deps.persistence.read(lambda tx: tx.jobs.find(command.attempt.claim.job.id))
-        was_open = job is None or job.status in {JobStatus.RUNNING, JobStatus.CANCELLED}
-        if isinstance(error, StoreError) and not was_open:
+        if isinstance(error, StoreError) and _has_ended(command.attempt.claim.job, deps):
             raise
         attempt = new_attempt(command.attempt.claim, deps)
         return _finish(replace(command, attempt=attempt, outcome=failed_by(error)), deps)
+
+
+def _has_ended(job: JobRecord, deps: Deps) -> bool:
+    found = deps.persistence.read(lambda tx: tx.jobs.find(job.id))
+    return found is not None and found.status not in {JobStatus.RUNNING, JobStatus.CANCELLED}
 
 
 def _finish(command: JobFinish, deps: Deps) -> Finished:

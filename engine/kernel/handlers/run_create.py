@@ -2,7 +2,6 @@ from dataclasses import replace
 from typing import Any
 
 from engine.definition.workflow import Workflow
-from engine.domain.annotations import checked_annotation
 from engine.domain.blob_keys import run_prefix
 from engine.domain.errors import InvalidInput
 from engine.domain.lifecycle import RunStatus
@@ -26,9 +25,10 @@ def handle(command: RunCreate, deps: Deps) -> RunCreateResult:
     workflow = find_workflow(command.workflow_id, deps.registry)
     value, config = _validated(command, workflow)
     run = _record(command, workflow, config, deps)
+    annotations = _annotations(command, run, deps)  # checked before anything is stored
     run = replace(run, input=deps.store_value(value, f"{run_prefix(run)}/input.json"))
     result = RunCreateResult(workflow_run_id=run.id, status=run.status)
-    creation = RunCreation(run=run, key=_key(command, result, deps), annotations=_annotations(command, run, deps))
+    creation = RunCreation(run=run, key=_key(command, result, deps), annotations=annotations)
     trace = command.trace_context or current_trace()
     changes = create_run(creation, workflow, DecisionContext(at=run.created_at, ids=deps.ids, trace=trace))
     schedule_wakeup(run.id, run.created_at + SAFETY_WAKE, deps)
@@ -91,7 +91,12 @@ def _annotations(command: RunCreate, run: RunRecord, deps: Deps) -> tuple[Annota
         draft
         for given in command.annotations
         for draft in annotation_drafts(
-            checked_annotation(given),
+            given.model_copy(
+                update={
+                    "attributes": checked(given.attributes, "annotation"),
+                    "payload": checked(given.payload, "annotation payload"),
+                }
+            ),
             blank_run_annotation(run.id, run.created_at),
             workflow_id=run.workflow_id,
             new_id=deps.ids.new,
